@@ -1,0 +1,1 @@
+//! What every daemon needs once: logs, metrics, health, drain.

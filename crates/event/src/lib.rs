@@ -1,0 +1,1 @@
+//! What happened to a pod's network, as plain data.

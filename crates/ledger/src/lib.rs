@@ -1,0 +1,1 @@
+//! Who held an address, when: interval algebra, in-memory index, durable store.

@@ -1,0 +1,1 @@
+//! Which Kubernetes pod held an IP address, at any instant.

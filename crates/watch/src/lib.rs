@@ -1,0 +1,1 @@
+//! A gap-aware stream of pod and node changes from a Kubernetes API.

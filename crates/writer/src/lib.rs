@@ -1,0 +1,1 @@
+//! Deliver records to a backend: the writer contract, outbox, retry, fan-out.
