@@ -1,0 +1,22 @@
+//! The durable store: one SQLite file.
+
+mod chain;
+mod change;
+mod header;
+mod lock;
+mod observation;
+mod query;
+mod retention;
+mod rows;
+mod schema;
+mod sinks;
+mod store;
+
+pub use chain::Verified;
+pub use change::{Change, NodeRow, PodRow};
+pub use header::Header;
+pub use observation::{ClaimRow, Happened, Observation, Quarantined, Source};
+pub use query::{Filter, Held, OwnerReply, Span, StoredObservation};
+pub use retention::{Pruned, Retention};
+pub use sinks::{DeadLetter, SinkPosition};
+pub use store::{Live, Store};

@@ -1,0 +1,306 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use podtrail_event::{Cluster, Pod, Timestamp};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::change::{Change, NodeRow, PodRow, apply};
+use super::header::{APPLICATION_ID, Header, LENGTH, SCHEMA_VERSION};
+use super::lock::Lock;
+use super::observation::{ClaimRow, Observation, Source};
+use super::rows::{self, CLAIM};
+use super::{chain, schema};
+use crate::{Error, ErrorKind};
+
+/// A ledger in a file: evidence, claims, gaps, checkpoints and sinks' positions, changed together or not at all.
+///
+/// One process writes it ([`open`](Self::open)); any number read it meanwhile ([`open_read_only`](Self::open_read_only)).
+/// What [`commit`](Self::commit) has returned for survives `kill -9` and power loss (WAL, `synchronous=FULL`).
+/// Calls block: keep them off an async runtime's threads.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) db: Connection,
+    pub(super) path: PathBuf,
+    cluster: Cluster,
+    clock_error: Duration,
+    _lock: Option<Lock>,
+}
+
+/// What a tracker goes on from.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Live {
+    /// Pods that are not known to be gone.
+    pub pods: Vec<PodRow>,
+    /// The claims of those pods, and of the nodes.
+    pub claims: Vec<ClaimRow>,
+    /// All nodes, gone ones too.
+    pub nodes: Vec<NodeRow>,
+    /// Where to resume each watch.
+    pub checkpoints: BTreeMap<String, String>,
+    /// The latest span of each source that was watched.
+    pub coverage: BTreeMap<String, (Timestamp, Timestamp)>,
+    /// Row numbers from here on are free: pods, nodes, claims.
+    pub next: (i64, i64, i64),
+}
+
+impl Store {
+    /// Opens the ledger of `cluster` for writing; makes it if there is none.
+    ///
+    /// `clock_error` says by how much the clock that this tracker stamps with may be wrong.
+    ///
+    /// # Errors
+    /// If the file is no ledger, is newer, damaged, of another cluster, or being written by another process. It is then
+    /// left as it was.
+    pub fn open(path: impl AsRef<Path>, cluster: &Cluster, clock_error: Duration) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let exists = path.try_exists().map_err(|e| Error::new(ErrorKind::Io, path.display().to_string()).because(e))?;
+        if exists {
+            check_header(path)?;
+        }
+        let lock = Lock::take(path)?;
+        if !exists {
+            create(path, cluster)?;
+        }
+        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
+        if store.cluster.uid != cluster.uid {
+            let why = format!("it holds cluster {}, this is {}", store.cluster.uid, cluster.uid);
+            return Err(store.error(ErrorKind::OtherCluster).because(why));
+        }
+        store.cluster.name.clone_from(&cluster.name);
+        store.clock_error = clock_error;
+        store.begin()?;
+        Ok(store)
+    }
+
+    /// Opens a ledger for asking, whether or not a tracker writes it.
+    ///
+    /// # Errors
+    /// If there is no such file, or it is no ledger, newer or damaged.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
+        check_header(path.as_ref())?;
+        Self::connect(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_ONLY, None)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, Error> {
+        let object = path.display().to_string();
+        let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|e| Error::new(ErrorKind::Io, &*object).because(e))?;
+        let read = || -> rusqlite::Result<(String, Option<String>, u64)> {
+            db.busy_timeout(Duration::from_secs(10))?;
+            db.set_prepared_statement_cache_capacity(64);
+            let meta = |key| {
+                db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
+            };
+            let uid = meta("cluster-uid")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            let error = meta("clock-error-ns")?.and_then(|text| text.parse().ok()).unwrap_or(1_000_000_000);
+            Ok((uid, meta("cluster-name")?, error))
+        };
+        let (uid, name, error) = read().map_err(|e| failure(&object, e))?;
+        let cluster = Cluster::new(uid).named(name);
+        Ok(Self { db, path: path.to_owned(), cluster, clock_error: Duration::from_nanos(error), _lock: lock })
+    }
+
+    /// Makes a connection fit for writing, and checks that the last evidence is what the head says.
+    fn begin(&mut self) -> Result<(), Error> {
+        let write = || -> rusqlite::Result<()> {
+            self.db.pragma_update(None, "journal_mode", "WAL")?;
+            self.db.pragma_update(None, "synchronous", "FULL")?;
+            self.db.pragma_update(None, "cache_size", -16_000)?;
+            let put = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+            self.db.execute(put, ("clock-error-ns", self.clock_error.as_nanos().to_string()))?;
+            if let Some(name) = &self.cluster.name {
+                self.db.execute(put, ("cluster-name", name))?;
+            }
+            Ok(())
+        };
+        write().map_err(|e| self.failure(e))?;
+        if !chain::head_matches(&self.db).map_err(|e| self.failure(e))? {
+            return Err(self.error(ErrorKind::Corrupt).because("its last evidence is not what was written last"));
+        }
+        Ok(())
+    }
+
+    /// Whose ledger it is.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// By how much the clock of the tracker that writes it may be wrong.
+    pub const fn clock_error(&self) -> Duration {
+        self.clock_error
+    }
+
+    /// Makes all of `changes`, durably, or none of them. Returns the number of the last evidence.
+    ///
+    /// # Errors
+    /// If they cannot be written (a full disk, …); the same call may be made again.
+    pub fn commit(&mut self, changes: &[Change]) -> Result<u64, Error> {
+        let run = |db: &mut Connection| -> rusqlite::Result<i64> {
+            let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let mut head = chain::head(&transaction)?;
+            let before = head.seq;
+            let mut append = |at: Timestamp, source: Source, observation: &Observation| {
+                head.append(&transaction, at, source, observation)
+            };
+            changes.iter().try_for_each(|change| apply(&transaction, change, &mut append))?;
+            if head.seq != before {
+                head.store(&transaction)?;
+            }
+            transaction.commit()?;
+            Ok(head.seq)
+        };
+        let seq = run(&mut self.db).map_err(|e| failure(&self.path.display().to_string(), e))?;
+        Ok(u64::try_from(seq).unwrap_or_default())
+    }
+
+    /// What a tracker goes on from.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn live(&self) -> Result<Live, Error> {
+        self.load().map_err(|e| self.failure(e))
+    }
+
+    fn load(&self) -> rusqlite::Result<Live> {
+        let db = &self.db;
+        let next = |table| db.query_row(&format!("SELECT coalesce(max(id), 0) + 1 FROM {table}"), [], |row| row.get(0));
+        let pods = db
+            .prepare("SELECT id, version, created, gone, pod FROM pods WHERE gone IS NULL")?
+            .query_map([], pod_row)?
+            .collect::<rusqlite::Result<_>>()?;
+        let claims = format!(
+            "SELECT {CLAIM} FROM claims c WHERE (c.subject = 'pod' AND c.holder IN (SELECT id FROM pods WHERE gone IS NULL))
+             OR (c.subject = 'node' AND c.end_latest IS NULL)"
+        );
+        let nodes = db
+            .prepare("SELECT id, uid, name, addresses, gone FROM nodes")?
+            .query_map([], |row| {
+                let addresses: String = row.get(3)?;
+                Ok(NodeRow {
+                    id: row.get(0)?,
+                    uid: row.get(1)?,
+                    name: row.get(2)?,
+                    addresses: serde_json::from_str(&addresses).map_err(|e| rows::invalid(3, e))?,
+                    gone: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_nanosecond),
+                })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Live {
+            pods,
+            claims: db.prepare(&claims)?.query_map([], rows::claim)?.collect::<rusqlite::Result<_>>()?,
+            nodes,
+            checkpoints: db
+                .prepare("SELECT source, version FROM checkpoints")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?,
+            coverage: db
+                .prepare("SELECT source, max(start), until FROM coverage GROUP BY source")?
+                .query_map([], |row| Ok((row.get(0)?, (rows::time(row, 1)?, rows::time(row, 2)?))))?
+                .collect::<rusqlite::Result<_>>()?,
+            next: (next("pods")?, next("nodes")?, next("claims")?),
+        })
+    }
+
+    /// The pod of row `id`, as last known.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn pod(&self, id: i64) -> Result<Option<PodRow>, Error> {
+        let run = || {
+            self.db
+                .prepare_cached("SELECT id, version, created, gone, pod FROM pods WHERE id = ?1")?
+                .query_row([id], pod_row)
+                .optional()
+        };
+        run().map_err(|e| self.failure(e))
+    }
+
+    pub(super) fn failure(&self, e: rusqlite::Error) -> Error {
+        failure(&self.path.display().to_string(), e)
+    }
+
+    fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(kind, self.path.display().to_string())
+    }
+}
+
+fn pod_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<PodRow> {
+    let pod: String = row.get(4)?;
+    let pod: Pod = serde_json::from_str(&pod).map_err(|e| rows::invalid(4, e))?;
+    Ok(PodRow {
+        id: row.get(0)?,
+        version: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
+        created: row.get(2)?,
+        gone: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanosecond),
+        pod,
+    })
+}
+
+/// What SQLite's error means for a ledger.
+fn failure(object: &str, e: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode;
+    let kind = match e.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::Corrupt,
+        Some(ErrorCode::Unknown) | None => ErrorKind::Corrupt,
+        Some(_) => ErrorKind::Io,
+    };
+    Error::new(kind, object).because(e)
+}
+
+fn check_header(path: &Path) -> Result<(), Error> {
+    let object = path.display().to_string();
+    let kind = |e: &std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::Missing,
+        _ => ErrorKind::Io,
+    };
+    let mut bytes = Vec::with_capacity(LENGTH);
+    File::open(path)
+        .and_then(|file| file.take(LENGTH as u64).read_to_end(&mut bytes))
+        .map_err(|e| Error::new(kind(&e), &*object).because(e))?;
+    match Header::read(&bytes) {
+        Header::Ledger(_) => Ok(()),
+        Header::Newer(version) => Err(Error::new(ErrorKind::Newer, object).because(format!("schema version {version}"))),
+        Header::Foreign => {
+            let why = if bytes.is_empty() { "it is empty" } else { "it does not begin as a ledger does" };
+            Err(Error::new(ErrorKind::NotALedger, object).because(why))
+        }
+    }
+}
+
+/// Makes a ledger beside its place and moves it there, so that no half-made one is ever found.
+fn create(path: &Path, cluster: &Cluster) -> Result<(), Error> {
+    let object = path.display().to_string();
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let io = |e: std::io::Error| Error::new(ErrorKind::Io, &*object).because(e);
+    match std::fs::remove_file(&new) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+        _ => {}
+    }
+    let make = || -> rusqlite::Result<()> {
+        let mut db = Connection::open(&new)?;
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        db.pragma_update(None, "application_id", APPLICATION_ID)?;
+        db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        let transaction = db.transaction()?;
+        transaction.execute_batch(schema::CREATE)?;
+        transaction.execute("INSERT INTO meta VALUES ('cluster-uid', ?1)", [&cluster.uid])?;
+        chain::start(&transaction, &cluster.uid)?;
+        transaction.commit()?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.close().map_err(|(_, e)| e)
+    };
+    make().map_err(|e| Error::new(ErrorKind::Io, &*object).because(e))?;
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+    File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::rename(&new, path).map_err(io)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
