@@ -1,1 +1,76 @@
 //! What every daemon needs once: logs, metrics, health, drain.
+//!
+//! A binary installs the logs, binds one address for `/livez`, `/readyz`, `/healthz` and `/metrics`, hands a [`Health`] to its loops,
+//! and ends with one of the [`Exit`] codes when a signal asks it to.
+//!
+//! ```no_run
+//! use std::{process::ExitCode, sync::Arc, time::Duration};
+//!
+//! use podtrail_daemon::{Exit, Health, LogFormat, Result, bind, logs, print_error, register_process_metrics};
+//! use prometheus_client::registry::Registry;
+//!
+//! async fn run() -> Result<()> {
+//!     logs(LogFormat::Text, None)?;
+//!     let shutdown = podtrail_daemon::shutdown_signal()?;
+//!     let mut registry = Registry::default();
+//!     register_process_metrics(&mut registry);
+//!     let health = Health::new();
+//!     let watched = health.condition("watch", "no list was read yet");
+//!     let commits = health.heartbeat("commit", Duration::from_secs(30));
+//!     tokio::spawn(async move {
+//!         watched.set_ready();
+//!         loop {
+//!             commits.beat();
+//!             tokio::time::sleep(Duration::from_secs(1)).await;
+//!         }
+//!     });
+//!     podtrail_daemon::serve(bind("127.0.0.1:8080").await?, health, Arc::new(registry), shutdown).await
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> ExitCode {
+//!     match run().await {
+//!         Ok(()) => Exit::Ok.into(),
+//!         Err(error) => {
+//!             print_error(&error);
+//!             error.exit().into()
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # Main types
+//!
+//! - [`LogArgs`], [`LogFormat`], [`logs`]: log lines on standard error.
+//! - [`Health`], with [`Heartbeat`] for "still moving" and [`Condition`] for "able to serve"; [`Report`] is what they say at an instant.
+//! - [`bind`] and [`serve`]: the HTTP endpoints.
+//! - [`shutdown_signal`], [`reopen_signal`]: SIGTERM and SIGINT, SIGHUP.
+//! - [`Exit`], [`print_error`]: how a process ends.
+//! - [`register_process_metrics`]: what the process costs.
+//!
+//! # What it does not do
+//!
+//! It speaks no TLS and asks for no credentials: bind an address that only the cluster reaches. It restarts nothing, and it installs
+//! no global but the log subscriber, in [`logs`]. It is for binaries; the other crates do not depend on it.
+//!
+//! # Features
+//!
+//! None.
+
+mod connection;
+mod error;
+mod exit;
+mod health;
+mod log;
+mod process;
+mod serve;
+mod signal;
+mod text;
+
+pub use error::{Error, ErrorKind, Result};
+pub use exit::{Exit, print_error};
+pub use health::{Condition, Health, Heartbeat, Report};
+pub use log::{LogArgs, LogFormat, logs};
+pub use process::register_process_metrics;
+pub use serve::{bind, serve};
+pub use signal::{Reopen, reopen_signal, shutdown_signal};

@@ -41,7 +41,7 @@ pub struct Owner {
 }
 
 /// One incarnation of a pod, as last known: who it is, not what it holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     clippy::exhaustive_structs,

@@ -102,13 +102,14 @@ impl<H: Copy> Index<H> {
         claims: impl IntoIterator<Item = (N, IpAddr, Interval, H)>,
         coverage: Coverage,
     ) -> Self {
-        let mut by_address: HashMap<Box<str>, HashMap<Key, Vec<(Interval, H)>>> = HashMap::new();
+        type Addresses<H> = HashMap<Key, Vec<(Interval, H)>>;
+        let mut by_address: HashMap<Box<str>, Addresses<H>> = HashMap::new();
         for (network, ip, interval, holder) in claims {
             let network = network.as_ref();
-            if !by_address.contains_key(network) {
-                by_address.insert(network.into(), HashMap::new());
-            }
-            let addresses = by_address.get_mut(network).expect("it was put in above");
+            let addresses = match by_address.get_mut(network) {
+                Some(addresses) => addresses,
+                None => by_address.entry(network.into()).or_default(),
+            };
             addresses.entry(key(ip)).or_default().push((interval, holder));
         }
         let mut index = Self { networks: HashMap::new(), starts: Vec::new(), held: Vec::new(), coverage };

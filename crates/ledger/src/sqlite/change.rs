@@ -15,6 +15,8 @@ pub struct PodRow {
     pub version: u64,
     /// Its `created` event has been recorded.
     pub created: bool,
+    /// Its `deleted` event has been recorded.
+    pub deleted: bool,
     /// Its object is gone, known at this time.
     pub gone: Option<Timestamp>,
     /// The pod, as last known.
@@ -108,11 +110,12 @@ fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
 }
 
 fn put_pod(db: &Connection, row: &PodRow) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO pods VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET
-        version = excluded.version, created = excluded.created, gone = excluded.gone, pod = excluded.pod";
+    let sql = "INSERT INTO pods VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE SET version = excluded.version,
+        created = excluded.created, deleted = excluded.deleted, gone = excluded.gone, pod = excluded.pod";
     let version = i64::try_from(row.version).unwrap_or(i64::MAX);
     let pod = &row.pod;
-    let values = (row.id, &pod.uid, &pod.namespace, &pod.name, version, row.created, row.gone.map(ns), json(pod)?);
+    let gone = row.gone.map(ns);
+    let values = (row.id, &pod.uid, &pod.namespace, &pod.name, version, row.created, row.deleted, gone, json(pod)?);
     db.prepare_cached(sql)?.execute(values).map(drop)
 }
 

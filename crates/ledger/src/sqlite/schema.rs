@@ -8,7 +8,7 @@ CREATE TABLE anchor (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NU
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, hash BLOB NOT NULL);
 CREATE TABLE pods (
   id INTEGER PRIMARY KEY, uid TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
-  created INTEGER NOT NULL, gone INTEGER, pod TEXT NOT NULL);
+  created INTEGER NOT NULL, deleted INTEGER NOT NULL, gone INTEGER, pod TEXT NOT NULL);
 CREATE UNIQUE INDEX pods_by_uid ON pods (uid);
 CREATE INDEX pods_by_name ON pods (namespace, name);
 CREATE INDEX pods_alive ON pods (id) WHERE gone IS NULL;

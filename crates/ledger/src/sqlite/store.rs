@@ -169,7 +169,7 @@ impl Store {
         let db = &self.db;
         let next = |table| db.query_row(&format!("SELECT coalesce(max(id), 0) + 1 FROM {table}"), [], |row| row.get(0));
         let pods = db
-            .prepare("SELECT id, version, created, gone, pod FROM pods WHERE gone IS NULL")?
+            .prepare("SELECT id, version, created, deleted, gone, pod FROM pods WHERE gone IS NULL")?
             .query_map([], pod_row)?
             .collect::<rusqlite::Result<_>>()?;
         let claims = format!(
@@ -210,12 +210,20 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub fn pod(&self, id: i64) -> Result<Option<PodRow>, Error> {
-        let run = || {
-            self.db
-                .prepare_cached("SELECT id, version, created, gone, pod FROM pods WHERE id = ?1")?
-                .query_row([id], pod_row)
-                .optional()
-        };
+        self.pod_where("id", id)
+    }
+
+    /// The pod with this UID, as last known.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn pod_by_uid(&self, uid: &str) -> Result<Option<PodRow>, Error> {
+        self.pod_where("uid", uid)
+    }
+
+    fn pod_where(&self, column: &str, value: impl rusqlite::ToSql) -> Result<Option<PodRow>, Error> {
+        let sql = format!("SELECT id, version, created, deleted, gone, pod FROM pods WHERE {column} = ?1");
+        let run = || self.db.prepare_cached(&sql)?.query_row([value], pod_row).optional();
         run().map_err(|e| self.failure(e))
     }
 
@@ -229,13 +237,13 @@ impl Store {
 }
 
 fn pod_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<PodRow> {
-    let pod: String = row.get(4)?;
-    let pod: Pod = serde_json::from_str(&pod).map_err(|e| rows::invalid(4, e))?;
+    let pod: Pod = serde_json::from_str(row.get_ref(5)?.as_str()?).map_err(|e| rows::invalid(5, e))?;
     Ok(PodRow {
         id: row.get(0)?,
         version: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
         created: row.get(2)?,
-        gone: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanosecond),
+        deleted: row.get(3)?,
+        gone: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_nanosecond),
         pod,
     })
 }
@@ -300,7 +308,7 @@ fn create(path: &Path, cluster: &Cluster) -> Result<(), Error> {
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
     File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
     std::fs::rename(&new, path).map_err(io)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
