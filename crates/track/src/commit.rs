@@ -1,0 +1,215 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use podtrail_event::Timestamp;
+use podtrail_ledger::{Change, ClaimRow, PodRow, Retention, Store};
+use podtrail_watch::confirm::Confirmation;
+use podtrail_watch::{Delta, NodeState, PodState, Schedule};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::confirm::Target;
+use crate::metrics::Metrics;
+use crate::tracker::{Recall, Tracker};
+use crate::{Config, Error};
+
+/// Most inputs that one transaction takes.
+const GROUP: usize = 4096;
+/// A confirmation that differed from the watch is asked for again after this.
+const DOUBT: Duration = Duration::from_secs(2);
+/// How often retention is applied.
+const PRUNE: Duration = Duration::from_secs(600);
+
+/// What the commit loop is fed with.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Pods(Delta<PodState>),
+    Nodes(Delta<NodeState>),
+    Confirmed(i64, Confirmation),
+    Write(Vec<Change>, oneshot::Sender<()>),
+    /// Time has passed.
+    Tick,
+}
+
+/// The one writer of a ledger: takes what was seen, decides, and commits in groups.
+#[derive(Debug)]
+pub struct Committer {
+    store: Store,
+    tracker: Tracker,
+    inputs: mpsc::Receiver<Input>,
+    head: watch::Sender<u64>,
+    targets: mpsc::Sender<Target>,
+    schedule: Schedule<i64>,
+    again: VecDeque<(Timestamp, i64)>,
+    retention: Retention,
+    pruned: Instant,
+    metrics: Arc<Metrics>,
+}
+
+impl Recall for Store {
+    fn pod(&self, id: i64) -> Result<Option<PodRow>, podtrail_ledger::Error> {
+        Self::pod(self, id)
+    }
+
+    fn pod_by_uid(&self, uid: &str) -> Result<Option<PodRow>, podtrail_ledger::Error> {
+        Self::pod_by_uid(self, uid)
+    }
+
+    fn claims_of(&self, id: i64) -> Result<Vec<ClaimRow>, podtrail_ledger::Error> {
+        self.claims_of_pod(id)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the loop's clock: all below it takes the time as an argument")]
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+impl Committer {
+    pub(crate) fn new(
+        store: Store,
+        tracker: Tracker,
+        inputs: mpsc::Receiver<Input>,
+        head: watch::Sender<u64>,
+        targets: mpsc::Sender<Target>,
+        config: &Config,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            store,
+            tracker,
+            inputs,
+            head,
+            targets,
+            schedule: Schedule::new(config.confirm_every, config.confirm_rate),
+            again: VecDeque::new(),
+            retention: config.retention,
+            pruned: Instant::now(),
+            metrics,
+        }
+    }
+
+    /// Runs until all that feeds it has stopped, and what came is committed. Blocks: give it a thread of its own.
+    ///
+    /// A commit that fails because of the disk is tried again until it succeeds: meanwhile what comes waits in a bounded
+    /// channel, and then at the API server.
+    ///
+    /// # Errors
+    /// If the ledger is damaged, or cannot be written when all else has stopped.
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut replies = Vec::new();
+        let mut received = Vec::new();
+        while let Some(input) = self.inputs.blocking_recv() {
+            let started = now();
+            let mut next = Some(input);
+            let mut writes = Vec::new();
+            for _ in 0..GROUP {
+                let Some(input) = next else { break };
+                self.take(input, started, &mut writes, &mut replies, &mut received)?;
+                next = self.inputs.try_recv().ok();
+            }
+            if let Some(input) = next {
+                self.take(input, started, &mut writes, &mut replies, &mut received)?;
+            }
+            self.commit(writes)?;
+            // Whoever asked may be gone; what was asked for is done.
+            replies.drain(..).for_each(|reply: oneshot::Sender<()>| drop(reply.send(())));
+            self.metrics.committed(&mut received, now());
+            self.confirm(now());
+            self.prune();
+        }
+        let changes = self.tracker.take(now());
+        self.commit(changes)
+    }
+
+    fn take(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        writes: &mut Vec<Change>,
+        replies: &mut Vec<oneshot::Sender<()>>,
+        received: &mut Vec<Timestamp>,
+    ) -> Result<(), Error> {
+        match input {
+            Input::Pods(delta) => {
+                if let Delta::Applied { received: at, .. } | Delta::Deleted { received: at, .. } = &delta {
+                    received.push(*at);
+                }
+                self.metrics.connection("pods", &delta);
+                self.tracker.pods(delta, now, &self.store)?;
+            }
+            Input::Nodes(delta) => {
+                self.metrics.connection("nodes", &delta);
+                self.tracker.nodes(delta, now);
+            }
+            Input::Confirmed(id, got) => {
+                if self.tracker.confirmed(id, got, &self.store)? {
+                    self.again.push_back((now.saturating_add(DOUBT), id));
+                }
+            }
+            Input::Write(changes, reply) => {
+                writes.extend(changes);
+                replies.push(reply);
+            }
+            Input::Tick => {}
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, writes: Vec<Change>) -> Result<(), Error> {
+        let mut changes = self.tracker.take(now());
+        changes.extend(writes);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut wait = Duration::from_millis(100);
+        loop {
+            match self.store.commit(&changes) {
+                Ok(head) => {
+                    self.head.send_replace(head);
+                    self.metrics.commit(started.elapsed(), &self.tracker);
+                    return Ok(());
+                }
+                Err(e) if e.is_retryable() && !self.inputs.is_closed() => {
+                    self.metrics.commit_failed(&e, wait);
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Hands on whom to confirm now, as many as there is room for.
+    fn confirm(&mut self, now: Timestamp) {
+        let (born, dead) = self.tracker.take_turnover();
+        born.into_iter().for_each(|id| self.schedule.insert(id, now));
+        for id in &dead {
+            self.schedule.remove(id);
+        }
+        self.metrics.confirm_period(self.schedule.period(self.schedule.len()));
+        self.metrics.ages(&self.tracker, now);
+        while let Ok(room) = self.targets.try_reserve() {
+            let again = self.again.pop_front_if(|(due, _)| *due <= now).map(|(_, id)| id);
+            let Some(id) = again.or_else(|| self.schedule.due(now)) else { break };
+            if let Some((namespace, name)) = self.tracker.target(id) {
+                room.send(Target { id, namespace: namespace.to_string(), name: name.to_owned() });
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        if self.retention == Retention::default() || self.pruned.elapsed() < PRUNE {
+            return;
+        }
+        self.pruned = Instant::now();
+        match self.store.prune(&self.retention, now()) {
+            Ok(pruned) if pruned.evidence > 0 => {
+                tracing::info!(evidence = pruned.evidence, claims = pruned.claims, "old history forgotten");
+            }
+            Ok(_) => {}
+            Err(e) => tracing::warn!(error = &e as &dyn std::error::Error, "old history could not be forgotten"),
+        }
+    }
+}

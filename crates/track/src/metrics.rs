@@ -1,0 +1,218 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use podtrail_event::Timestamp;
+use podtrail_watch::Delta;
+use podtrail_writer::{Error as WriteError, Observer, Rejection, SourceError};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::tracker::{Counts, Tracker};
+
+type Labels = Vec<(&'static str, String)>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+const KINDS: [&str; 4] = ["created", "address-assigned", "address-released", "deleted"];
+
+/// What a tracker counts, for Prometheus; names begin with `podtrail_`.
+#[derive(Debug)]
+pub struct Metrics {
+    events: Family<Labels, Counter>,
+    open_claims: Gauge,
+    pods: Gauge,
+    counts: Vec<(fn(&Counts) -> u64, Counter)>,
+    watch_age: Family<Labels, Seconds>,
+    connected: Family<Labels, Gauge>,
+    confirm_period: Seconds,
+    commit: Histogram,
+    commit_failures: Counter,
+    latency: Histogram,
+    lag: Family<Labels, Gauge>,
+    delivered: Family<Labels, Counter>,
+    retries: Family<Labels, Counter>,
+    dead_letters: Family<Labels, Counter>,
+    ready: AtomicBool,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub fn new(registry: &mut Registry) -> Arc<Self> {
+        let registry = registry.sub_registry_with_prefix("podtrail");
+        let quick = || Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        let mut counts: Vec<(fn(&Counts) -> u64, Counter)> = Vec::new();
+        let mut count = |name: &str, help: &str, get: fn(&Counts) -> u64| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counts.push((get, counter));
+        };
+        count("gaps", "Spans in which a source was not watched", |c| c.gaps);
+        count("relists", "Listings of all pods that were completed", |c| c.relists);
+        count("rejected", "Input from the API that could not be used, and was quarantined", |c| c.rejected);
+        count("duplicates", "Watch frames that came twice", |c| c.duplicates);
+        count("confirmations", "Pods asked for by GET and confirmed or not", |c| c.confirmations);
+        count("divergences", "Confirmations that differed from the watch and were right", |c| c.divergences);
+        count("conflicts", "Claims of one address that contradict each other", |c| c.conflicts);
+        count("clock_skews", "Times that the bound on a node's clock skew grew", |c| c.skews);
+        let metrics = Self {
+            events: Family::default(),
+            open_claims: Gauge::default(),
+            pods: Gauge::default(),
+            counts,
+            watch_age: Family::default(),
+            connected: Family::default(),
+            confirm_period: Seconds::default(),
+            commit: quick(),
+            commit_failures: Counter::default(),
+            latency: quick(),
+            lag: Family::default(),
+            delivered: Family::default(),
+            retries: Family::default(),
+            dead_letters: Family::default(),
+            ready: AtomicBool::new(false),
+        };
+        metrics.register(registry);
+        Arc::new(metrics)
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let mut gauge = |name: &str, help: &str, metric: &Gauge| registry.register(name, help, metric.clone());
+        gauge("open_claims", "Claims on addresses that have not ended", &self.open_claims);
+        gauge("pods", "Pods that are not known to be gone", &self.pods);
+        registry.register("events", "Events recorded in the ledger, by kind", self.events.clone());
+        registry.register("watch_connected", "Whether the API server answers the watch", self.connected.clone());
+        registry.register("outbox_lag", "Pieces of evidence that a sink has not got yet", self.lag.clone());
+        registry.register("delivered", "Records that a sink has got", self.delivered.clone());
+        registry.register("delivery_retries", "Deliveries that failed and were tried again", self.retries.clone());
+        registry.register("dead_letters", "Records that a sink refused", self.dead_letters.clone());
+        registry.register("commit_failures", "Commits of the ledger that failed and were tried again", self.commit_failures.clone());
+        let mut seconds = |name: &str, help: &str, metric: Box<dyn prometheus_client::registry::Metric>| {
+            registry.register_with_unit(name, help, Unit::Seconds, metric);
+        };
+        seconds("watch_age", "Since when nothing is known of what happened", Box::new(self.watch_age.clone()));
+        seconds("confirm_period", "How often each pod is confirmed", Box::new(self.confirm_period.clone()));
+        seconds("commit", "How long a commit took", Box::new(self.commit.clone()));
+        seconds("frame_to_commit", "From the receipt of a watch frame to its commit", Box::new(self.latency.clone()));
+    }
+
+    /// Whether both watches are connected and the ledger could be written last.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn connection<T>(&self, source: &'static str, delta: &Delta<T>) {
+        let labels = vec![("source", source.to_owned())];
+        match delta {
+            Delta::Connected { .. } => {
+                tracing::info!(source, "watching");
+                self.connected.get_or_create(&labels).set(1);
+            }
+            Delta::Disconnected { reason, retry_in, .. } => {
+                let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(source, reason, retry_ms, "API server does not answer as it should");
+                self.connected.get_or_create(&labels).set(0);
+            }
+            Delta::Snapshot { gap: Some(gap), .. } => {
+                let (from, to, reason) = (gap.from.to_string(), gap.to.to_string(), &gap.reason);
+                tracing::warn!(source, from, to, reason, "gap: not all that happened was seen");
+            }
+            Delta::Rejected(rejected) => {
+                let (key, reason) = (rejected.key.as_deref().unwrap_or_default(), &rejected.reason);
+                tracing::warn!(source, key, reason, "input was quarantined");
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn commit(&self, took: Duration, tracker: &Tracker) {
+        self.commit.observe(took.as_secs_f64());
+        self.ready.store(tracker.covered_until("pods").is_some(), Ordering::Relaxed);
+        let counts = tracker.counts();
+        for (get, counter) in &self.counts {
+            counter.inc_by(get(counts).saturating_sub(counter.get()));
+        }
+        for (kind, total) in KINDS.iter().zip(counts.events) {
+            let counter = self.events.get_or_create(&vec![("kind", (*kind).to_owned())]).clone();
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        self.open_claims.set(i64::try_from(tracker.open_claims()).unwrap_or(i64::MAX));
+        self.pods.set(i64::try_from(tracker.pods_known()).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn commit_failed(&self, e: &podtrail_ledger::Error, wait: Duration) {
+        self.ready.store(false, Ordering::Relaxed);
+        self.commit_failures.inc();
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::error!(error = e as &dyn std::error::Error, retry_ms, "ledger cannot be written: nothing is lost yet");
+    }
+
+    /// The frames received at these times are committed.
+    pub(crate) fn committed(&self, received: &mut Vec<Timestamp>, now: Timestamp) {
+        for at in received.drain(..) {
+            self.latency.observe(now.saturating_duration_since(at).as_secs_f64());
+        }
+    }
+
+    pub(crate) fn ages(&self, tracker: &Tracker, now: Timestamp) {
+        for source in ["pods", "nodes"] {
+            let Some(until) = tracker.covered_until(source) else { continue };
+            let age = now.saturating_duration_since(until).as_secs_f64();
+            self.watch_age.get_or_create(&vec![("source", source.to_owned())]).set(age);
+        }
+    }
+
+    pub(crate) fn confirm_period(&self, period: Duration) {
+        self.confirm_period.set(period.as_secs_f64());
+    }
+
+    /// What the outbox of `sink` reports to.
+    pub fn outbox(self: &Arc<Self>, sink: &str) -> impl Observer + 'static {
+        let labels = vec![("sink", sink.to_owned())];
+        Outbox {
+            sink: sink.to_owned(),
+            lag: self.lag.get_or_create(&labels).clone(),
+            delivered: self.delivered.get_or_create(&labels).clone(),
+            retries: self.retries.get_or_create(&labels).clone(),
+            dead_letters: self.dead_letters.get_or_create(&labels).clone(),
+        }
+    }
+}
+
+struct Outbox {
+    sink: String,
+    lag: Gauge,
+    delivered: Counter,
+    retries: Counter,
+    dead_letters: Counter,
+}
+
+impl Observer for Outbox {
+    fn delivered(&self, records: usize, _bytes: usize) {
+        self.delivered.inc_by(records as u64);
+    }
+
+    fn retried(&self, error: &WriteError, wait: Duration) {
+        self.retries.inc();
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(sink = self.sink, error, retry_ms, "delivery failed: it will be tried again");
+    }
+
+    fn rejected(&self, rejection: &Rejection) {
+        self.dead_letters.inc();
+        tracing::error!(sink = self.sink, id = %rejection.id, reason = rejection.reason, "record was refused and set aside");
+    }
+
+    fn stalled(&self, error: &SourceError, wait: Duration) {
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(sink = self.sink, error, retry_ms, "ledger cannot be read: it will be tried again");
+    }
+
+    fn lag(&self, rows: u64) {
+        self.lag.set(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,91 @@
+//! What a tracker holds in memory: little for each pod, because there are many.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use podtrail_event::{Address, Pod, Subject, Timestamp};
+use podtrail_ledger::{ClaimRow, Evidence, Interval};
+
+/// An address that a pod or a node shows and holds, or uses with its node.
+#[derive(Clone, Debug)]
+pub(super) struct Claimed {
+    pub(super) id: i64,
+    pub(super) network: Arc<str>,
+    pub(super) ip: IpAddr,
+    pub(super) ordinal: u32,
+    pub(super) shared: bool,
+    pub(super) interval: Interval,
+}
+
+impl Claimed {
+    pub(super) fn address(&self) -> Address {
+        Address { network: self.network.to_string(), ip: self.ip }
+    }
+
+    pub(super) fn row(&self, subject: Subject, holder: i64) -> ClaimRow {
+        ClaimRow {
+            id: self.id,
+            network: self.network.to_string(),
+            ip: self.ip,
+            subject,
+            holder,
+            ordinal: self.ordinal,
+            shared: self.shared,
+            interval: self.interval,
+        }
+    }
+
+    pub(super) fn is(&self, address: &Address) -> bool {
+        *self.network == *address.network && self.ip == address.ip
+    }
+}
+
+/// A pod that is not known to be gone.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) id: i64,
+    pub(super) uid: Box<str>,
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Box<str>,
+    pub(super) version: u64,
+    /// Of what is stored of it: a change of the digest is a change to store.
+    pub(super) digest: u64,
+    pub(super) created: bool,
+    pub(super) deleted: bool,
+    /// Last listing that it was in.
+    pub(super) listed: u32,
+    /// In the order that the API shows them, the pod's own first.
+    pub(super) claims: Vec<Claimed>,
+    /// Addresses that it no longer holds, and the how-manyeth time it held them: the next is one more.
+    pub(super) past: Vec<(Address, u32)>,
+    /// A `GET` said otherwise than the watch, and when; the watch may just be late.
+    pub(super) doubt: Option<Timestamp>,
+}
+
+impl Known {
+    pub(super) fn next_ordinal(&self, address: &Address) -> u32 {
+        self.past.iter().filter(|(past, _)| past == address).map(|(_, n)| n + 1).max().unwrap_or(0)
+    }
+}
+
+pub(super) fn digest(pod: &Pod) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    pod.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether `b` cannot have held before `a` did, by what is known of both.
+pub(super) fn after(b: &Interval, a: &Interval) -> bool {
+    b.end_earliest.max(b.start_earliest) > a.start_latest
+}
+
+/// Of two holders of one address: ends the earlier with the later's start. `None` where they contradict each other.
+pub(super) fn hand_over(earlier: &mut Interval, later: &mut Interval) -> Option<bool> {
+    if after(earlier, later) {
+        return None;
+    }
+    later.tighten(Evidence::NotBefore(earlier.end_earliest));
+    Some(earlier.tighten(Evidence::EndedBy(later.start_latest)))
+}

@@ -1,0 +1,368 @@
+//! From deltas to changes of the ledger: pure, but for what it recalls from the store.
+
+mod known;
+mod names;
+mod nodes;
+mod observe;
+mod seen;
+mod spans;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use podtrail_event::{Gap, Timestamp};
+use podtrail_ledger::{Change, ClaimRow, Live, Observation, PodRow, Quarantined, Source};
+use podtrail_watch::confirm::Confirmation;
+use podtrail_watch::{Delta, NodeState, PodState, Rejected};
+
+use known::Known;
+use names::Names;
+use nodes::Nodes;
+use seen::{Seen, Skew};
+use spans::Spans;
+
+/// Reads back what a tracker has stored, with what is not committed yet.
+pub trait Recall {
+    /// The pod of row `id`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn pod(&self, id: i64) -> Result<Option<PodRow>, podtrail_ledger::Error>;
+    /// The pod with this UID.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn pod_by_uid(&self, uid: &str) -> Result<Option<PodRow>, podtrail_ledger::Error>;
+    /// All claims that the pod of row `id` ever had.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn claims_of(&self, id: i64) -> Result<Vec<ClaimRow>, podtrail_ledger::Error>;
+}
+
+/// What a tracker has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Confirmations that came.
+    pub confirmations: u64,
+    /// Confirmations that said otherwise than the watch, and were right.
+    pub divergences: u64,
+    /// Gaps.
+    pub gaps: u64,
+    /// Listings that were completed.
+    pub relists: u64,
+    /// Input that could not be used.
+    pub rejected: u64,
+    /// Frames that came twice.
+    pub duplicates: u64,
+    /// Claims of one address that contradict each other.
+    pub conflicts: u64,
+    /// Nodes whose clock was found to be off (each time that the bound grew).
+    pub skews: u64,
+    /// Events, by kind: created, address-assigned, address-released, deleted.
+    pub events: [u64; 4],
+}
+
+/// Keeps claims from what a watch says: the decisions of tracking, without I/O or clock.
+///
+/// [`pods`](Self::pods), [`nodes`](Self::nodes) and [`confirmed`](Self::confirmed) take what was seen; the changes of the
+/// ledger that follow gather until [`take`](Self::take) hands them over, to be committed together.
+#[derive(Debug)]
+pub struct Tracker {
+    clock_error: Duration,
+    pods: HashMap<i64, Known>,
+    by_uid: HashMap<Box<str>, i64>,
+    by_name: HashMap<u64, i64>,
+    /// Who was given an address last.
+    by_address: HashMap<(Arc<str>, IpAddr), i64>,
+    nodes: Nodes,
+    names: Names,
+    skews: HashMap<Arc<str>, Skew>,
+    spans: Spans,
+    /// Number of the current listing, and what of it could not be read.
+    listing: u32,
+    unreadable: Vec<String>,
+    listing_sent: Timestamp,
+    /// No frame that is still to come was made before this.
+    floor: Timestamp,
+    live: bool,
+    next_pod: i64,
+    next_claim: i64,
+    changes: Vec<Change>,
+    /// Pods in `changes` that are gone: the store does not know of it yet.
+    gone: HashMap<Box<str>, PodRow>,
+    born: Vec<i64>,
+    dead: Vec<i64>,
+    held: Vec<(i64, Timestamp)>,
+    counts: Counts,
+    open_claims: usize,
+}
+
+impl Tracker {
+    /// A tracker that goes on from what the ledger holds.
+    pub fn new(live: Live, clock_error: Duration) -> Self {
+        let mut names = Names::default();
+        let mut tracker = Self {
+            clock_error,
+            pods: HashMap::with_capacity(live.pods.len()),
+            by_uid: HashMap::with_capacity(live.pods.len()),
+            by_name: HashMap::with_capacity(live.pods.len()),
+            by_address: HashMap::with_capacity(live.claims.len()),
+            nodes: Nodes::new(live.nodes, live.next.1),
+            skews: HashMap::new(),
+            spans: Spans::new(&live.coverage),
+            listing: 0,
+            unreadable: Vec::new(),
+            listing_sent: Timestamp::MIN,
+            floor: Timestamp::MIN,
+            live: false,
+            next_pod: live.next.0,
+            next_claim: live.next.2,
+            changes: Vec::new(),
+            gone: HashMap::new(),
+            born: Vec::new(),
+            dead: Vec::new(),
+            held: Vec::new(),
+            counts: Counts::default(),
+            open_claims: 0,
+            names: Names::default(),
+        };
+        for row in live.pods {
+            tracker.remember(Known::from_row(&row, &mut names));
+        }
+        tracker.names = names;
+        for row in live.claims {
+            tracker.adopt(row);
+        }
+        tracker
+    }
+
+    /// What has been counted since the start.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Pods that are not known to be gone.
+    pub fn pods_known(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Claims that have not ended.
+    pub const fn open_claims(&self) -> usize {
+        self.open_claims
+    }
+
+    /// The changes that have gathered since the last call.
+    pub fn take(&mut self, now: Timestamp) -> Vec<Change> {
+        if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            let observation = Observation { held, ..Observation::default() };
+            self.changes.push(Change::Observed(now, Source::Get, Box::new(observation)));
+        }
+        self.gone.clear();
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The row numbers of pods that came and of pods that went since the last call: whom to confirm.
+    pub fn take_turnover(&mut self) -> (Vec<i64>, Vec<i64>) {
+        (std::mem::take(&mut self.born), std::mem::take(&mut self.dead))
+    }
+
+    /// Until when a source is known to have been watched without interruption.
+    pub fn covered_until(&self, source: &str) -> Option<Timestamp> {
+        self.spans.until(source)
+    }
+
+    /// Takes a delta of the pods' watch; `now` is when.
+    ///
+    /// # Errors
+    /// If the store cannot be read back: the delta is then not taken, and may be given again.
+    pub fn pods(&mut self, delta: Delta<PodState>, now: Timestamp, store: &impl Recall) -> Result<(), podtrail_ledger::Error> {
+        match delta {
+            Delta::ListStarted { sent } => {
+                self.listing += 1;
+                self.unreadable.clear();
+                self.listing_sent = sent;
+                self.floor = self.floor.max(sent);
+                self.live = false;
+            }
+            Delta::Listed(state) => {
+                let seen = Seen { source: Source::List, not_before: self.listing_sent, received: now, live: false };
+                self.observe(state, &seen, false, store)?;
+            }
+            Delta::Snapshot { resource_version, received, gap, after_version, .. } => {
+                self.end_listing(received, store)?;
+                self.counts.relists += 1;
+                self.covered_anew("pods", received, gap, after_version);
+                self.changes.push(Change::Checkpoint("pods", Some(resource_version)));
+            }
+            Delta::Applied { object, received, live } => self.frame(object, received, live, false, store)?,
+            Delta::Deleted { object, received, live } => self.frame(object, received, live, true, store)?,
+            Delta::Bookmark { resource_version, received } => {
+                self.live = true;
+                self.changes.push(Change::Checkpoint("pods", Some(resource_version)));
+                self.covered("pods", received);
+            }
+            Delta::Alive { at } => {
+                self.live = true;
+                self.covered("pods", at);
+            }
+            Delta::Duplicate { .. } => self.counts.duplicates += 1,
+            Delta::Rejected(rejected) => {
+                self.unreadable.extend(rejected.key.clone());
+                self.reject(rejected);
+            }
+            Delta::Disconnected { .. } => self.live = false,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn frame(
+        &mut self,
+        state: PodState,
+        received: Timestamp,
+        live: bool,
+        gone: bool,
+        store: &impl Recall,
+    ) -> Result<(), podtrail_ledger::Error> {
+        self.floor = self.floor.max(seen::api_stamp(&state).min(received));
+        let version = state.resource_version;
+        let seen = Seen { source: Source::Watch, not_before: self.floor, received, live };
+        self.observe(state, &seen, gone, store)?;
+        self.live = live;
+        self.changes.push(Change::Checkpoint("pods", Some(version.to_string())));
+        if live {
+            self.covered("pods", received);
+        }
+        Ok(())
+    }
+
+    /// Pods that were not in the listing are gone, but those that could not be read in it.
+    fn end_listing(&mut self, received: Timestamp, store: &impl Recall) -> Result<(), podtrail_ledger::Error> {
+        let unreadable = std::mem::take(&mut self.unreadable);
+        let missing: Vec<i64> = self
+            .pods
+            .values()
+            .filter(|known| known.listed != self.listing)
+            .filter(|known| !unreadable.iter().any(|key| known.is_named(key)))
+            .map(|known| known.id)
+            .collect();
+        for id in missing {
+            let ended = received.saturating_add(self.clock_error);
+            self.gone_unseen(id, Source::List, received, ended, store)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a delta of the nodes' watch; `now` is when.
+    pub fn nodes(&mut self, delta: Delta<NodeState>, now: Timestamp) {
+        let error = self.clock_error;
+        match delta {
+            Delta::ListStarted { sent } => self.nodes.start_listing(sent),
+            Delta::Listed(node) => {
+                let (next, held) = (&mut self.next_claim, &mut self.held);
+                self.nodes.listed(node, now, error, next, held, &mut self.changes);
+            }
+            Delta::Snapshot { resource_version, received, gap, after_version, .. } => {
+                self.nodes.end_listing(received, error, &mut self.changes);
+                self.covered_anew("nodes", received, gap, after_version);
+                self.changes.push(Change::Checkpoint("nodes", Some(resource_version)));
+            }
+            Delta::Applied { object, received, live } => {
+                let version = object.resource_version;
+                let (next, held) = (&mut self.next_claim, &mut self.held);
+                self.nodes.applied(object, self.floor, received, error, next, held, &mut self.changes);
+                self.node_frame(version, received, live);
+            }
+            Delta::Deleted { object, received, live } => {
+                let version = object.resource_version;
+                self.nodes.deleted(&object.uid, received, error, &mut self.changes);
+                self.node_frame(version, received, live);
+            }
+            Delta::Bookmark { resource_version, received } => {
+                self.changes.push(Change::Checkpoint("nodes", Some(resource_version)));
+                self.covered("nodes", received);
+            }
+            Delta::Alive { at } => self.covered("nodes", at),
+            Delta::Duplicate { .. } => self.counts.duplicates += 1,
+            Delta::Rejected(rejected) => {
+                self.nodes.unreadable(rejected.key.as_deref());
+                self.reject(rejected);
+            }
+            _ => {}
+        }
+    }
+
+    fn node_frame(&mut self, version: u64, received: Timestamp, live: bool) {
+        self.changes.push(Change::Checkpoint("nodes", Some(version.to_string())));
+        if live {
+            self.covered("nodes", received);
+        }
+    }
+
+    fn covered(&mut self, source: &'static str, until: Timestamp) {
+        if let Some((start, until)) = self.spans.extend(source, until) {
+            self.changes.push(Change::Covered { source, start, until });
+        }
+    }
+
+    fn covered_anew(&mut self, source: &'static str, since: Timestamp, gap: Option<Gap>, after: Option<String>) {
+        // Without a version to resume from the watch knows of no gap; the ledger knows that there is one.
+        let gap = gap.or_else(|| self.spans.gap_before(source, since));
+        if let Some(gap) = gap {
+            self.counts.gaps += 1;
+            let after = after.unwrap_or_default();
+            let observation = Observation { gap: Some((gap, after)), ..Observation::default() };
+            self.changes.push(Change::Observed(since, Source::Tracker, Box::new(observation)));
+        }
+        let (start, until) = self.spans.begin(source, since);
+        self.changes.push(Change::Covered { source, start, until });
+    }
+
+    fn reject(&mut self, rejected: Rejected) {
+        self.counts.rejected += 1;
+        let Rejected { key, reason, excerpt, length, received, .. } = rejected;
+        let quarantined = Some(Quarantined { key, reason, excerpt, length });
+        let observation = Observation { quarantined, ..Observation::default() };
+        self.changes.push(Change::Observed(received, Source::Watch, Box::new(observation)));
+    }
+
+    /// Whom to ask for with a `GET`: namespace and name of the pod of row `id`, if it is not known to be gone.
+    pub fn target(&self, id: i64) -> Option<(Arc<str>, &str)> {
+        self.pods.get(&id).map(|known| (known.namespace.clone(), &*known.name))
+    }
+
+    /// Takes the answer to a `GET` of the pod of row `id`. Whether it must be asked again soon: what it said differs from
+    /// the watch, which may only be late.
+    ///
+    /// # Errors
+    /// If the store cannot be read back.
+    pub fn confirmed(&mut self, id: i64, got: Confirmation, store: &impl Recall) -> Result<bool, podtrail_ledger::Error> {
+        let Some(known) = self.pods.get_mut(&id) else { return Ok(false) };
+        self.counts.confirmations += 1;
+        let found = got.found.filter(|found| *found.pod.uid == *known.uid);
+        let agrees = found.as_ref().is_some_and(|found| found.resource_version <= known.version);
+        if !agrees && (known.doubt.is_none() || !self.live) {
+            known.doubt.get_or_insert(got.received);
+            return Ok(true);
+        }
+        let doubt = known.doubt.take();
+        match (found, doubt) {
+            (Some(found), doubt) => {
+                self.counts.divergences += u64::from(!agrees && doubt.is_some());
+                let seen = Seen { source: Source::Get, not_before: got.sent, received: got.received, live: false };
+                self.observe(found, &seen, false, store)?;
+            }
+            (None, doubt) => {
+                self.counts.divergences += 1;
+                let ended = doubt.unwrap_or(got.received).saturating_add(self.clock_error);
+                self.gone_unseen(id, Source::Get, got.received, ended, store)?;
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,405 @@
+//! One state of one pod: what it means for the pod's claims, and what happened.
+
+use std::mem;
+
+use podtrail_event::{Address, Bounds, EventKind, NodeAddresses, Pod, Subject, Timestamp};
+use podtrail_ledger::{Change, ClaimRow, Error, Evidence, Happened, Interval, Observation, PodRow, Source};
+use podtrail_watch::{Phase, PodState};
+
+use super::known::{Claimed, Known, after, digest, hand_over};
+use super::names::{Names, name_hash};
+use super::seen::{Seen, Times, forced};
+use super::{Recall, Tracker};
+
+impl Known {
+    pub(super) fn from_row(row: &PodRow, names: &mut Names) -> Self {
+        Self {
+            id: row.id,
+            uid: row.pod.uid.as_str().into(),
+            namespace: names.get(&row.pod.namespace),
+            name: row.pod.name.as_str().into(),
+            version: row.version,
+            digest: digest(&row.pod),
+            created: row.created,
+            deleted: row.deleted,
+            listed: 0,
+            claims: Vec::new(),
+            past: Vec::new(),
+            doubt: None,
+        }
+    }
+
+    /// Whether `key` is its `namespace/name`.
+    pub(super) fn is_named(&self, key: &str) -> bool {
+        key.split_once('/').is_some_and(|(namespace, name)| *self.namespace == *namespace && *self.name == *name)
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        self.claims.iter().map(Claimed::address).collect()
+    }
+}
+
+/// What an observation gathers on its way.
+#[derive(Default)]
+struct Outcome {
+    events: Vec<Happened>,
+    claims: Vec<ClaimRow>,
+}
+
+impl Outcome {
+    fn event(&mut self, event: EventKind, time: Bounds, address: Option<(Address, u32)>) {
+        self.events.push(Happened { event, time, address });
+    }
+
+    fn released(&mut self, claim: &Claimed) {
+        let time = claim.interval.end().unwrap_or(Bounds { earliest: claim.interval.end_earliest, latest: None });
+        self.event(EventKind::AddressReleased, time, Some((claim.address(), claim.ordinal)));
+    }
+}
+
+impl Tracker {
+    pub(super) fn remember(&mut self, known: Known) {
+        self.by_uid.insert(known.uid.clone(), known.id);
+        self.by_name.insert(name_hash(&known.namespace, &known.name), known.id);
+        self.born.push(known.id);
+        self.pods.insert(known.id, known);
+    }
+
+    /// A claim from the store goes back to its holder.
+    pub(super) fn adopt(&mut self, row: ClaimRow) {
+        let network = self.names.get(&row.network);
+        let ClaimRow { id, ip, subject, holder, ordinal, shared, interval, .. } = row;
+        let claimed = Claimed { id, network, ip, ordinal, shared, interval };
+        if subject == Subject::Node {
+            self.nodes.adopt(holder, claimed);
+            return;
+        }
+        let Some(known) = self.pods.get_mut(&holder) else { return };
+        if interval.end_latest.is_some() {
+            known.past.push((claimed.address(), ordinal));
+            return;
+        }
+        self.open_claims += 1;
+        if !shared {
+            self.by_address.insert((claimed.network.clone(), ip), holder);
+        }
+        known.claims.push(claimed);
+    }
+
+    /// Takes one state of one pod; `gone`: its last.
+    pub(super) fn observe(&mut self, state: PodState, seen: &Seen, gone: bool, store: &impl Recall) -> Result<(), Error> {
+        let Some(id) = self.identify(&state, seen, gone, store)? else { return Ok(()) };
+        let known = self.pods.get_mut(&id).expect("identify has just found it");
+        known.listed = self.listing;
+        if state.resource_version < known.version && seen.source != Source::List {
+            return Ok(());
+        }
+        known.doubt = None;
+        known.version = state.resource_version;
+        let node = self.names.get(state.pod.node.as_deref().unwrap_or_default());
+        let skew = self.skews.entry(node).or_default();
+        self.counts.skews += u64::from(skew.learn(&state, seen.received));
+        let times = Times::of(&state, seen, *skew, self.clock_error);
+        let mut known = self.pods.remove(&id).expect("identify has just found it");
+
+        let mut out = Outcome::default();
+        let shown = known.addresses();
+        self.lose_addresses(&mut known, &state, &times, &mut out);
+        self.gain_addresses(&mut known, &state, &times, &mut out, store)?;
+        self.hold_addresses(&mut known, &times, seen, &mut out);
+        let shown = if state.addresses.is_empty() { shown } else { state.addresses.clone() };
+        let runs = state.phase != Phase::Pending;
+        if !known.created && runs && !shown.is_empty() {
+            known.created = true;
+            let earliest = known.claims.iter().map(|c| c.interval.start_earliest).min().unwrap_or(times.start_earliest);
+            out.event(EventKind::Created, Bounds { earliest, latest: Some(times.shown) }, None);
+        }
+        if gone {
+            let by = if forced(&state) { None } else { Some(times.ended) };
+            let earliest = times.held_until.unwrap_or(times.start_earliest).min(times.ended);
+            self.depart(&mut known, by, Bounds { earliest, latest: Some(times.ended) }, &mut out);
+        }
+        self.store(known, state.pod, shown, seen, gone, out);
+        Ok(())
+    }
+
+    /// The row of the state's pod, new if need be; `None` if the state says nothing that is not known.
+    fn identify(&mut self, state: &PodState, seen: &Seen, gone: bool, store: &impl Recall) -> Result<Option<i64>, Error> {
+        let pod = &state.pod;
+        if let Some(id) = self.by_uid.get(&*pod.uid) {
+            return Ok(Some(*id));
+        }
+        let stored = match self.gone.get(&*pod.uid) {
+            Some(row) => Some(row.clone()),
+            None => store.pod_by_uid(&pod.uid)?,
+        };
+        let row = match stored {
+            // It was known to be gone, and this only says what was known before.
+            Some(row) if gone || state.resource_version <= row.version => return Ok(None),
+            Some(row) => row,
+            None if gone && state.addresses.is_empty() => return Ok(None),
+            None => {
+                let id = self.next_pod;
+                self.next_pod += 1;
+                PodRow { id, version: 0, created: false, deleted: false, gone: None, pod: pod.clone() }
+            }
+        };
+        let namesake = self.by_name.get(&name_hash(&pod.namespace, &pod.name)).copied();
+        let is_old = |old: &i64| self.pods.get(old).is_some_and(|k| *k.name == *pod.name && *k.namespace == *pod.namespace);
+        if let Some(old) = namesake.filter(is_old) {
+            // The name was free when the new pod was made: the old one had gone.
+            let made = pod.created.map(|t| t.saturating_add(std::time::Duration::from_secs(1)));
+            let by = made.map_or(seen.received, |made| made.min(seen.received)).saturating_add(self.clock_error);
+            self.gone_unseen(old, seen.source, seen.received, by, store)?;
+        }
+        let mut known = Known::from_row(&row, &mut self.names);
+        if row.gone.is_some() {
+            // Said to be gone, and here again (an API server restored from a backup): it goes on counting its addresses.
+            let past = store.claims_of(row.id)?;
+            known.past = past.into_iter().map(|c| (Address { network: c.network, ip: c.ip }, c.ordinal)).collect();
+        }
+        known.digest = !known.digest; // not stored in this form yet
+        let id = known.id;
+        self.remember(known);
+        Ok(Some(id))
+    }
+
+    /// Ends the claims on addresses that the state no longer shows.
+    fn lose_addresses(&mut self, known: &mut Known, state: &PodState, times: &Times, out: &mut Outcome) {
+        let (keep, lost): (Vec<_>, Vec<_>) =
+            mem::take(&mut known.claims).into_iter().partition(|claim| state.addresses.iter().any(|a| claim.is(a)));
+        known.claims = keep;
+        for claim in lost {
+            self.release(known, claim, Some(times.ended), out);
+        }
+    }
+
+    /// Ends a claim (`by: None`: it may have ended), and says so if that is new.
+    fn release(&mut self, known: &mut Known, mut claim: Claimed, by: Option<Timestamp>, out: &mut Outcome) {
+        let open = claim.interval.end_latest.is_none();
+        claim.interval.tighten(by.map_or(Evidence::MayEnd, Evidence::EndedBy));
+        if open {
+            out.released(&claim);
+            self.open_claims -= usize::from(by.is_some());
+        }
+        let holder = (claim.network.clone(), claim.ip);
+        if self.by_address.get(&holder) == Some(&known.id) {
+            self.by_address.remove(&holder);
+        }
+        known.past.push((claim.address(), claim.ordinal));
+        out.claims.push(claim.row(Subject::Pod, known.id));
+    }
+
+    /// Begins claims on the addresses that the state shows for the first time, and keeps them in its order.
+    fn gain_addresses(
+        &mut self,
+        known: &mut Known,
+        state: &PodState,
+        times: &Times,
+        out: &mut Outcome,
+        store: &impl Recall,
+    ) -> Result<(), Error> {
+        // Stamps of containers bound the start of the addresses that the pod began with, not of later ones.
+        let first = known.claims.is_empty() && known.past.is_empty();
+        let old: Vec<Claimed> = mem::take(&mut known.claims);
+        for address in &state.addresses {
+            if let Some(claim) = old.iter().find(|claim| claim.is(address)) {
+                known.claims.push(claim.clone());
+                continue;
+            }
+            let latest = if first { times.start_latest } else { times.shown };
+            let mut interval = Interval::starting(times.start_earliest, latest);
+            if !first {
+                interval.tighten(Evidence::NotBefore(previous_end(out, address)));
+            }
+            let shared = state.pod.host_network;
+            let (id, network) = (self.next_claim, self.names.get(&address.network));
+            self.next_claim += 1;
+            let ordinal = known.next_ordinal(address);
+            let mut claim = Claimed { id, network, ip: address.ip, ordinal, shared, interval };
+            times.tighten(&mut claim.interval);
+            if !shared {
+                self.take_over(known.id, &mut claim, times, store)?;
+            }
+            self.open_claims += 1;
+            out.event(EventKind::AddressAssigned, claim.interval.start(), Some((address.clone(), ordinal)));
+            out.claims.push(claim.row(Subject::Pod, known.id));
+            known.claims.push(claim);
+        }
+        Ok(())
+    }
+
+    /// Another pod had the address: one of the two had released it when the other began to hold it.
+    fn take_over(&mut self, id: i64, claim: &mut Claimed, times: &Times, store: &impl Recall) -> Result<(), Error> {
+        let place = (claim.network.clone(), claim.ip);
+        let Some(other) = self.by_address.get(&place).copied() else {
+            self.by_address.insert(place, id);
+            return Ok(());
+        };
+        let Some(mut rival) = self.pods.remove(&other) else { return Ok(()) };
+        let Some(place_of) = rival.claims.iter().position(|c| c.network == claim.network && c.ip == claim.ip) else {
+            self.pods.insert(other, rival);
+            return Ok(());
+        };
+        let old = &mut rival.claims[place_of];
+        let was_open = old.interval.end_latest.is_none();
+        let (old_first, new_first) = (after(&claim.interval, &old.interval), after(&old.interval, &claim.interval));
+        let order = match (old_first, new_first) {
+            (true, false) => hand_over(&mut old.interval, &mut claim.interval),
+            (false, true) => hand_over(&mut claim.interval, &mut old.interval),
+            _ => None,
+        };
+        self.counts.conflicts += u64::from(old_first && new_first);
+        if old_first {
+            self.by_address.insert(place, id);
+        }
+        let old = old.clone();
+        if order.is_some() {
+            let mut out = Outcome { claims: vec![old.row(Subject::Pod, other)], ..Outcome::default() };
+            if was_open && old.interval.end_latest.is_some() {
+                self.open_claims -= 1;
+                out.released(&old);
+            }
+            self.log_for(&rival, out, times.shown, store)?;
+        }
+        self.pods.insert(other, rival);
+        Ok(())
+    }
+
+    /// Notes that the claims that the state shows are still held.
+    fn hold_addresses(&mut self, known: &mut Known, times: &Times, seen: &Seen, out: &mut Outcome) {
+        for claim in &mut known.claims {
+            let announced = claim.interval.may_end;
+            if !times.tighten(&mut claim.interval) {
+                continue;
+            }
+            let row = out.claims.iter().position(|row| row.id == claim.id);
+            match (row, claim.interval.may_end == announced && seen.source != Source::Tracker) {
+                (Some(row), _) => out.claims[row].interval = claim.interval,
+                // Nothing but a later sign of life: one record for many.
+                (None, true) => self.held.push((claim.id, claim.interval.end_earliest)),
+                (None, false) => out.claims.push(claim.row(Subject::Pod, known.id)),
+            }
+        }
+    }
+
+    /// The pod's object is gone: so are its claims, by `by`.
+    fn depart(&mut self, known: &mut Known, by: Option<Timestamp>, time: Bounds, out: &mut Outcome) {
+        for claim in mem::take(&mut known.claims) {
+            let id = claim.id;
+            out.claims.retain(|row| row.id != id);
+            self.release(known, claim, by, out);
+        }
+        if known.created && !known.deleted {
+            known.deleted = true;
+            out.event(EventKind::Deleted, time, None);
+        }
+    }
+
+    /// A pod is gone, and its last state was not seen: what is known of it is what was stored.
+    pub(super) fn gone_unseen(
+        &mut self,
+        id: i64,
+        source: Source,
+        received: Timestamp,
+        by: Timestamp,
+        store: &impl Recall,
+    ) -> Result<(), Error> {
+        let stored = store.pod(id)?.map(|row| row.pod);
+        let stored = self.pending_pod(id).or(stored);
+        let Some(mut known) = self.pods.remove(&id) else { return Ok(()) };
+        let shown = if known.claims.is_empty() { last_shown(&known) } else { known.addresses() };
+        let mut out = Outcome::default();
+        let earliest = known.claims.iter().map(|c| c.interval.end_earliest).max().unwrap_or(Timestamp::MIN);
+        let earliest = if earliest == Timestamp::MIN { by } else { earliest.min(by) };
+        self.depart(&mut known, Some(by), Bounds { earliest, latest: Some(by) }, &mut out);
+        let seen = Seen { source, not_before: earliest, received, live: false };
+        let pod = stored.unwrap_or_else(|| Pod {
+            uid: known.uid.to_string(),
+            namespace: known.namespace.to_string(),
+            name: known.name.to_string(),
+            ..Pod::default()
+        });
+        self.store(known, pod, shown, &seen, true, out);
+        Ok(())
+    }
+
+    /// What gathered for a pod that is not committed yet.
+    fn pending_pod(&self, id: i64) -> Option<Pod> {
+        self.changes.iter().rev().find_map(|change| match change {
+            Change::Pod(row) if row.id == id => Some(row.pod.clone()),
+            _ => None,
+        })
+    }
+
+    /// Gathers the changes that an observation makes, and keeps or forgets the pod.
+    fn store(&mut self, mut known: Known, pod: Pod, shown: Vec<Address>, seen: &Seen, gone: bool, out: Outcome) {
+        let digest = digest(&pod);
+        let eventful = !out.events.is_empty() || !out.claims.is_empty();
+        let unseen = !known.created && known.claims.is_empty() && known.past.is_empty();
+        if digest != known.digest || gone || out.events.iter().any(|e| e.event == EventKind::Created) {
+            known.digest = digest;
+            self.changes.push(if gone && unseen {
+                Change::ForgetPod(known.id)
+            } else {
+                let (id, version, created, deleted) = (known.id, known.version, known.created, known.deleted);
+                let row = PodRow { id, version, created, deleted, gone: gone.then_some(seen.received), pod: pod.clone() };
+                if gone {
+                    self.gone.insert(known.uid.clone(), row.clone());
+                }
+                Change::Pod(Box::new(row))
+            });
+        }
+        if eventful {
+            let observation = self.observation(pod, shown, Some(known.version), out);
+            self.changes.push(Change::Observed(seen.received, seen.source, Box::new(observation)));
+        }
+        if gone {
+            self.dead.push(known.id);
+            self.by_uid.remove(&known.uid);
+            let name = name_hash(&known.namespace, &known.name);
+            if self.by_name.get(&name) == Some(&known.id) {
+                self.by_name.remove(&name);
+            }
+        } else {
+            self.pods.insert(known.id, known);
+        }
+    }
+
+    /// Gathers what an observation of one pod says of another.
+    fn log_for(&mut self, known: &Known, out: Outcome, at: Timestamp, store: &impl Recall) -> Result<(), Error> {
+        let stored = match self.pending_pod(known.id) {
+            Some(pod) => Some(pod),
+            None => store.pod(known.id)?.map(|row| row.pod),
+        };
+        let Some(pod) = stored else { return Ok(()) };
+        let observation = self.observation(pod, known.addresses(), None, out);
+        self.changes.push(Change::Observed(at, Source::Tracker, Box::new(observation)));
+        Ok(())
+    }
+
+    fn observation(&mut self, pod: Pod, addresses: Vec<Address>, version: Option<u64>, out: Outcome) -> Observation {
+        for happened in &out.events {
+            self.counts.events[happened.event as usize] += 1;
+        }
+        let claims = out.claims;
+        if out.events.is_empty() {
+            return Observation { resource_version: version, claims, ..Observation::default() };
+        }
+        let node_addresses: NodeAddresses = self.nodes.addresses(pod.node.as_deref().unwrap_or_default());
+        let events = out.events;
+        let pod = Some(Box::new(pod));
+        Observation { resource_version: version, pod, addresses, node_addresses, events, claims, ..Observation::default() }
+    }
+}
+
+/// Until when the address that this one replaces was held: the last of its family that the pod has just lost.
+fn previous_end(out: &Outcome, address: &Address) -> Timestamp {
+    let same = |row: &&ClaimRow| row.network == address.network && row.ip.is_ipv4() == address.ip.is_ipv4();
+    let ends = out.claims.iter().filter(same).filter(|row| row.interval.end_latest.is_some());
+    ends.map(|row| row.interval.end_earliest).max().unwrap_or(Timestamp::MIN)
+}
+
+fn last_shown(known: &Known) -> Vec<Address> {
+    known.past.iter().map(|(address, _)| address.clone()).collect()
+}

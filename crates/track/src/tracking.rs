@@ -1,0 +1,171 @@
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use podtrail_ledger::{Retention, Store};
+use podtrail_watch::{Checkpoint, Delta, NodeState, PodState};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use crate::commit::{Committer, Input};
+use crate::confirm::{Target, confirm};
+use crate::feed::Feed;
+use crate::metrics::Metrics;
+use crate::sink::Sink;
+use crate::tracker::Tracker;
+use crate::Error;
+
+/// Inputs that wait for the commit loop; when they are so many, the watch is not read on.
+const INPUTS: usize = 4096;
+/// Confirmations that wait; when they are so many, none is asked for.
+const TARGETS: usize = 64;
+/// How long the pods' watch waits for the first list of nodes, whose addresses belong into the pods' events.
+const NODES: Duration = Duration::from_secs(15);
+
+/// How to track.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// How often to ask for each pod with a `GET`. Default 5 minutes.
+    pub confirm_every: Duration,
+    /// How many to ask for in a second at most; with more pods the period stretches. Default 20.
+    pub confirm_rate: f64,
+    /// What the ledger keeps. Default: all.
+    pub retention: Retention,
+    /// How to watch.
+    pub watch: podtrail_watch::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            confirm_every: Duration::from_secs(300),
+            confirm_rate: 20.0,
+            retention: Retention::default(),
+            watch: podtrail_watch::Config::default(),
+        }
+    }
+}
+
+/// The parts of a tracker, wired: whoever embeds it runs them where it likes.
+///
+/// [`committer`](Self::committer) blocks and wants a thread; [`watch`](Self::watch) is a future; each sink gets a
+/// [`feed`](Self::feed) for `podtrail_writer::run`. Drop this, let the futures end, and the committer ends with all
+/// committed.
+#[derive(Debug)]
+pub struct Tracking {
+    path: PathBuf,
+    config: Config,
+    inputs: mpsc::Sender<Input>,
+    head: watch::Receiver<u64>,
+    targets: Option<mpsc::Receiver<Target>>,
+    checkpoints: [Option<Checkpoint>; 2],
+    committer: Option<Committer>,
+}
+
+impl Tracking {
+    /// A tracker that goes on from what is in `store`, which it keeps from now on.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn new(store: Store, config: Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let live = store.live()?;
+        let checkpoint = |source: &str| {
+            let resource_version = live.checkpoints.get(source)?.clone();
+            let (_, covered_until) = *live.coverage.get(source)?;
+            Some(Checkpoint { resource_version, covered_until })
+        };
+        let checkpoints = [checkpoint("pods"), checkpoint("nodes")];
+        let (inputs, received) = mpsc::channel(INPUTS);
+        let (ask, targets) = mpsc::channel(TARGETS);
+        let (told, head) = watch::channel(store.head()?);
+        let (path, clock_error) = (store.path().to_owned(), store.clock_error());
+        let tracker = Tracker::new(live, clock_error);
+        let committer = Committer::new(store, tracker, received, told, ask, &config, metrics);
+        Ok(Self { path, config, inputs, head, targets: Some(targets), checkpoints, committer: Some(committer) })
+    }
+
+    /// The commit loop; `None` if it was taken before.
+    pub fn committer(&mut self) -> Option<Committer> {
+        self.committer.take()
+    }
+
+    /// The source of a sink's outbox.
+    ///
+    /// # Errors
+    /// If the ledger cannot be opened for reading.
+    pub fn feed(&self, sink: Sink) -> Result<Feed, Error> {
+        Ok(Feed::new(sink, Store::open_read_only(&self.path)?, self.inputs.clone(), self.head.clone()))
+    }
+
+    /// Watches the cluster behind `client` until `shutdown`, and confirms what was seen.
+    pub fn watch(&mut self, client: kube::Client, shutdown: impl Future<Output = ()> + Send) -> impl Future<Output = ()> + Send {
+        let [pods_at, nodes_at] = self.checkpoints.clone();
+        let (seen_nodes, nodes_seen) = watch::channel(nodes_at.is_some());
+        let nodes = podtrail_watch::nodes(client.clone(), self.config.watch.clone(), nodes_at);
+        let pods = podtrail_watch::pods(client.clone(), self.config.watch.clone(), pods_at);
+        let confirm = self.targets.take().map(|targets| confirm(client, targets, self.inputs.clone()));
+        let inputs = self.inputs.clone();
+        let tick = Duration::from_secs_f64((1.0 / self.config.confirm_rate.max(0.001)).clamp(0.01, 0.25));
+        async move {
+            let all = async {
+                tokio::join!(
+                    forward_nodes(nodes, seen_nodes, inputs.clone()),
+                    forward_pods(pods, nodes_seen, inputs.clone()),
+                    ticks(tick, inputs.clone()),
+                    async {
+                        if let Some(confirm) = confirm {
+                            confirm.await;
+                        }
+                    },
+                )
+            };
+            tokio::select! {
+                _ = all => {}
+                () = shutdown => {}
+            }
+        }
+    }
+}
+
+async fn forward_nodes(nodes: impl Stream<Item = Delta<NodeState>>, seen: watch::Sender<bool>, inputs: mpsc::Sender<Input>) {
+    let mut nodes = std::pin::pin!(nodes);
+    while let Some(delta) = nodes.next().await {
+        let listed = matches!(delta, Delta::Snapshot { .. });
+        if inputs.send(Input::Nodes(delta)).await.is_err() {
+            return;
+        }
+        if listed {
+            seen.send_replace(true);
+        }
+    }
+}
+
+async fn forward_pods(
+    pods: impl Stream<Item = Delta<PodState>>,
+    mut nodes_seen: watch::Receiver<bool>,
+    inputs: mpsc::Sender<Input>,
+) {
+    if tokio::time::timeout(NODES, nodes_seen.wait_for(|seen| *seen)).await.is_err() {
+        tracing::warn!("nodes cannot be listed: events will lack the addresses of nodes that are not known yet");
+    }
+    let mut pods = std::pin::pin!(pods);
+    while let Some(delta) = pods.next().await {
+        if inputs.send(Input::Pods(delta)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn ticks(every: Duration, inputs: mpsc::Sender<Input>) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if inputs.send(Input::Tick).await.is_err() {
+            return;
+        }
+    }
+}
