@@ -60,7 +60,7 @@ impl Recall for Store {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the loop's clock: all below it takes the time as an argument")]
+/// The loop's clock: all below it takes the time as an argument.
 fn now() -> Timestamp {
     SystemTime::now().into()
 }
@@ -94,9 +94,11 @@ impl Committer {
     /// A commit that fails because of the disk is tried again until it succeeds: meanwhile what comes waits in a bounded
     /// channel, and then at the API server.
     ///
+    /// `beat` is called whenever the loop has gone round, at least four times a second while a watch feeds it.
+    ///
     /// # Errors
     /// If the ledger is damaged, or cannot be written when all else has stopped.
-    pub fn run(mut self) -> Result<(), Error> {
+    pub fn run(mut self, mut beat: impl FnMut()) -> Result<(), Error> {
         let mut replies = Vec::new();
         let mut received = Vec::new();
         while let Some(input) = self.inputs.blocking_recv() {
@@ -112,14 +114,16 @@ impl Committer {
                 self.take(input, started, &mut writes, &mut replies, &mut received)?;
             }
             self.commit(writes)?;
-            // Whoever asked may be gone; what was asked for is done.
-            replies.drain(..).for_each(|reply: oneshot::Sender<()>| drop(reply.send(())));
+            for reply in replies.drain(..) {
+                // Whoever asked may be gone; what was asked for is done.
+                let _: Result<(), ()> = oneshot::Sender::send(reply, ());
+            }
             self.metrics.committed(&mut received, now());
             self.confirm(now());
             self.prune();
+            beat();
         }
-        let changes = self.tracker.take(now());
-        self.commit(changes)
+        self.commit(Vec::new())
     }
 
     fn take(

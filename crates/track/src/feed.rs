@@ -48,10 +48,9 @@ impl Feed {
 
     async fn write(&self, changes: Vec<Change>) -> Result<(), SourceError> {
         let (done, committed) = oneshot::channel();
-        let stopped = || SourceError::fatal("the ledger", "its commit loop has stopped");
-        // A failure to send gives the input back; it is of no use.
-        self.inputs.send(Input::Write(changes, done)).await.map_err(|e| SourceError::fatal("the ledger", e.to_string()))?;
-        committed.await.map_err(|e| SourceError::fatal("the ledger", e)).or_else(|_| Err(stopped()))
+        let stopped = |e: &dyn std::error::Error| SourceError::fatal("the ledger's commit loop", e.to_string());
+        self.inputs.send(Input::Write(changes, done)).await.map_err(|e| stopped(&e))?;
+        committed.await.map_err(|e| stopped(&e))
     }
 
     async fn put(&mut self, position: SinkPosition) -> Result<(), SourceError> {

@@ -17,7 +17,7 @@
 //! let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
 //! let mut tracking = Tracking::new(store, Config::default(), metrics)?;
 //! let committer = tracking.committer().expect("it is taken once");
-//! let committing = std::thread::spawn(move || committer.run());
+//! let committing = std::thread::spawn(move || committer.run(|| ()));
 //! tracking.watch(client, std::future::pending()).await;
 //! # drop(committing);
 //! # Ok(())

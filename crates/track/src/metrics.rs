@@ -15,6 +15,8 @@ use crate::tracker::{Counts, Tracker};
 
 type Labels = Vec<(&'static str, String)>;
 type Seconds = Gauge<f64, AtomicU64>;
+/// A count of the tracker's, and the counter that shows it.
+type Count = (fn(&Counts) -> u64, Counter);
 
 const KINDS: [&str; 4] = ["created", "address-assigned", "address-released", "deleted"];
 
@@ -24,7 +26,7 @@ pub struct Metrics {
     events: Family<Labels, Counter>,
     open_claims: Gauge,
     pods: Gauge,
-    counts: Vec<(fn(&Counts) -> u64, Counter)>,
+    counts: Vec<Count>,
     watch_age: Family<Labels, Seconds>,
     connected: Family<Labels, Gauge>,
     confirm_period: Seconds,
@@ -43,7 +45,7 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Arc<Self> {
         let registry = registry.sub_registry_with_prefix("podtrail");
         let quick = || Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
-        let mut counts: Vec<(fn(&Counts) -> u64, Counter)> = Vec::new();
+        let mut counts: Vec<Count> = Vec::new();
         let mut count = |name: &str, help: &str, get: fn(&Counts) -> u64| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -89,13 +91,13 @@ impl Metrics {
         registry.register("delivery_retries", "Deliveries that failed and were tried again", self.retries.clone());
         registry.register("dead_letters", "Records that a sink refused", self.dead_letters.clone());
         registry.register("commit_failures", "Commits of the ledger that failed and were tried again", self.commit_failures.clone());
-        let mut seconds = |name: &str, help: &str, metric: Box<dyn prometheus_client::registry::Metric>| {
-            registry.register_with_unit(name, help, Unit::Seconds, metric);
-        };
-        seconds("watch_age", "Since when nothing is known of what happened", Box::new(self.watch_age.clone()));
-        seconds("confirm_period", "How often each pod is confirmed", Box::new(self.confirm_period.clone()));
-        seconds("commit", "How long a commit took", Box::new(self.commit.clone()));
-        seconds("frame_to_commit", "From the receipt of a watch frame to its commit", Box::new(self.latency.clone()));
+        let (s, age) = (Unit::Seconds, self.watch_age.clone());
+        registry.register_with_unit("watch_age", "Since when nothing is known of what happened", s.clone(), age);
+        let period = self.confirm_period.clone();
+        registry.register_with_unit("confirm_period", "How often each pod is confirmed", s.clone(), period);
+        registry.register_with_unit("commit", "How long a commit took", s.clone(), self.commit.clone());
+        let help = "From the receipt of a watch frame to its commit";
+        registry.register_with_unit("frame_to_commit", help, s, self.latency.clone());
     }
 
     /// Whether both watches are connected and the ledger could be written last.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use podtrail_ledger::{Retention, Store};
 use podtrail_watch::{Checkpoint, Delta, NodeState, PodState};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::commit::{Committer, Input};
@@ -100,8 +100,20 @@ impl Tracking {
         Ok(Feed::new(sink, Store::open_read_only(&self.path)?, self.inputs.clone(), self.head.clone()))
     }
 
+    /// Waits until all that was seen so far is committed.
+    pub async fn flush(&self) {
+        let (done, committed) = oneshot::channel();
+        if self.inputs.send(Input::Write(Vec::new(), done)).await.is_ok() {
+            // An error says that the loop has ended, and then all is committed that will be.
+            drop(committed.await);
+        }
+    }
+
     /// Watches the cluster behind `client` until `shutdown`, and confirms what was seen.
-    pub fn watch(&mut self, client: kube::Client, shutdown: impl Future<Output = ()> + Send) -> impl Future<Output = ()> + Send {
+    pub fn watch<S>(&mut self, client: kube::Client, shutdown: S) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: Future<Output = ()> + Send,
+    {
         let [pods_at, nodes_at] = self.checkpoints.clone();
         let (seen_nodes, nodes_seen) = watch::channel(nodes_at.is_some());
         let nodes = podtrail_watch::nodes(client.clone(), self.config.watch.clone(), nodes_at);

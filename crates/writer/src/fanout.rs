@@ -62,7 +62,7 @@ impl Writer for Fanout {
             self.done = Done { first: batch.first, last: batch.last, base, committed: BTreeMap::new() };
         }
         for (name, writer) in &mut self.writers {
-            if true {
+            if !self.done.committed.contains_key(name) {
                 let resume = tokens.get(name).and_then(Option::as_deref);
                 let committed = writer.deliver(&Batch { resume, ..*batch }).await?;
                 self.done.committed.insert(name.clone(), committed.resume);

@@ -275,6 +275,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_batch_after_a_partial_one_is_written_whole() {
+        let steps = vec![Ok(8), Err(io::ErrorKind::WouldBlock)];
+        let mut lines = Lines::new(Script { steps, taken: Vec::new() }, "a pipe");
+        lines.deliver_lines(1, &["one".into(), "two".into(), "three".into()], None).await.unwrap_err();
+        lines.deliver_lines(1, &["one".into(), "three".into()], None).await.unwrap();
+        assert_eq!(lines.into_inner().taken, b"one\ntwo\none\nthree\n");
+    }
+
+    #[tokio::test]
     async fn a_full_disk_is_a_retry() {
         let full = tokio::fs::OpenOptions::new().write(true).open("/dev/full").await.unwrap();
         let error = Lines::new(full, "a full disk").deliver_lines(1, &["one".into()], None).await.unwrap_err();

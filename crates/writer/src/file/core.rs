@@ -69,9 +69,6 @@ impl Core {
             open = self.rotate(now)?;
         }
         let start = Token { length: open.token.length - here as u64, ..open.token };
-        if start.length == 0 && here == 0 {
-            open.token.since = now;
-        }
         for piece in text[held..].chunks(PIECE) {
             step("write")?;
             open.file.write_all(piece)?;

@@ -44,6 +44,7 @@ use crate::{Batch, Committed, Error, FileConfig, Writer};
 pub struct File {
     core: Arc<Mutex<Core>>,
     handle: FileHandle,
+    object: String,
 }
 
 /// Asks a [`File`] for things from elsewhere, such as a signal handler.
@@ -66,7 +67,8 @@ impl File {
     /// # Errors
     /// If the folder is missing or cannot be read, or the path is something else than a regular file.
     pub fn new(config: FileConfig) -> Result<Self, Error> {
-        Ok(Self { core: Arc::new(Mutex::new(Core::new(config)?)), handle: FileHandle::default() })
+        let object = format!("file {}", config.path.display());
+        Ok(Self { core: Arc::new(Mutex::new(Core::new(config)?)), handle: FileHandle::default(), object })
     }
 
     /// A handle on this file, cheap to clone.
@@ -93,7 +95,7 @@ impl Writer for File {
         });
         match delivery.await {
             Ok(token) => token.map(|token| Committed { resume: Some(token) }),
-            Err(error) => Err(Error::fatal("a file", error)),
+            Err(error) => Err(Error::fatal(&self.object, error)),
         }
     }
 }

@@ -1,0 +1,297 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use podtrail_event::Timestamp;
+
+/// Which Kubernetes pod had this IP address, when?
+///
+/// Exit codes: 0 done (any answer is an answer), 1 failure, 64 bad usage, 69 the cluster is not available.
+#[derive(Debug, Parser)]
+#[command(name = "tracker", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: podtrail_daemon::LogArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what it does, without a cluster: track a simulated one and ask who had its addresses
+    Demo(DemoArgs),
+    /// Track a cluster: keep the ledger, and write events
+    Run(Box<RunArgs>),
+    /// Say who had an address at a time
+    WhoHad(WhoHadArgs),
+    /// List who held what, when
+    History(HistoryArgs),
+    /// Write out all that the ledger holds
+    Export(ExportArgs),
+    /// Check that the ledger is what was written
+    Verify(LedgerArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LedgerArgs {
+    /// The ledger
+    #[arg(long, value_name = "FILE", default_value = "podtrail.db", env = "PODTRAIL_LEDGER")]
+    pub(crate) ledger: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Where the cluster is; else $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Which context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// A name for the cluster, in each record
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster_name: Option<String>,
+    /// Write events of these namespaces only: globs, separated by commas. The ledger always holds all
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) namespaces: Vec<String>,
+    /// Write no events of these namespaces
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude_namespaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArgs,
+    /// Where to write events: stdout, or file:PATH[,max-size=64MiB][,max-age=24h][,keep=7][,name=NAME][,from=now]
+    #[arg(long = "writer", value_name = "SPEC", default_value = "stdout")]
+    pub(crate) writers: Vec<String>,
+    /// How events look
+    #[arg(long, value_enum, default_value_t = EventFormat::Podtrail)]
+    pub(crate) event_format: EventFormat,
+    /// Who tracks, in each event
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) tracked_by: String,
+    /// How often to ask the API server for each pod, so that an event that it dropped is noticed
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(crate) confirm_every: Duration,
+    /// How many pods to ask for in a second at most; with more, the time between stretches
+    #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = rate)]
+    pub(crate) confirm_rate: f64,
+    /// By how much clocks may be wrong, this machine's and the cluster's
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub(crate) clock_error: Duration,
+    /// Forget history older than this; open claims and undelivered events are always kept
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) retain_age: Option<Duration>,
+    /// Forget the oldest history when the ledger is larger than so many MiB
+    #[arg(long, value_name = "MIB")]
+    pub(crate) retain_size: Option<u64>,
+    /// Serve /livez, /readyz and /metrics here
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum EventFormat {
+    /// PodTracker's twelve keys: Create and Delete
+    Podtracker,
+    /// All events, all addresses, with bounds and gaps
+    Podtrail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhoHadArgs {
+    /// The address
+    #[arg(value_name = "IP", value_parser = ip)]
+    pub(crate) ip: IpAddr,
+    /// When, in RFC 3339, such as 2026-01-24T20:45:00Z; else now
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) at: Option<Timestamp>,
+    /// In which network: the pods' own, or the namespace/name of a secondary one
+    #[arg(long, value_name = "NETWORK", default_value = podtrail_event::DEFAULT_NETWORK)]
+    pub(crate) network: String,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = AnswerFormat::Text)]
+    pub(crate) output: AnswerFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerFormat {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    pub(crate) what: What,
+    /// Only what was held at this time or later
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) from: Option<Timestamp>,
+    /// Only what was held at this time or earlier
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) to: Option<Timestamp>,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Text)]
+    pub(crate) output: TableFormat,
+    /// Print times as how long ago (text only)
+    #[arg(long)]
+    pub(crate) relative: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct What {
+    /// Of an address
+    #[arg(long, value_name = "IP", value_parser = ip)]
+    pub(crate) ip: Option<IpAddr>,
+    /// Of all addresses of a range, such as 10.244.1.0/24
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) cidr: Option<String>,
+    /// Of the pods of this name
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) pod: Option<String>,
+    /// Of the pod or node with this UID
+    #[arg(long, value_name = "UID")]
+    pub(crate) uid: Option<String>,
+    /// Of a node and the pods on it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// A table for people
+    Text,
+    /// One JSON object a line
+    Json,
+    /// CSV with a header; a cell that a spreadsheet would take for a formula begins with an apostrophe
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) ledger: LedgerArgs,
+    /// What to write out
+    #[arg(long, value_enum, default_value_t = Exported::Claims)]
+    pub(crate) what: Exported,
+    /// How to print; events are NDJSON only
+    #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
+    pub(crate) format: ExportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Exported {
+    /// Who held what, when
+    Claims,
+    /// The events, as `run` writes them
+    Events,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One JSON object a line
+    Ndjson,
+    /// CSV with a header
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// What the simulated cluster does; the same number, the same story
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How long to track it
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub(crate) duration: Duration,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_: podtrail_event::Error| "not an RFC 3339 time, such as 2026-01-24T20:45:00Z".to_owned())
+}
+
+fn ip(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_: std::net::AddrParseError| "not an IPv4 or IPv6 address".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let signed: jiff::SignedDuration =
+        text.parse().map_err(|_: jiff::Error| "not a duration, such as 90s, 5m or 1h30m".to_owned())?;
+    Duration::try_from(signed).map_err(|_: jiff::Error| "a duration cannot be negative".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("not a number above 0".to_owned()),
+    }
+}
+
+/// The first and last address of a range such as `10.244.1.0/24`.
+pub(crate) fn cidr(text: &str) -> anyhow::Result<std::ops::RangeInclusive<IpAddr>> {
+    let (address, bits) = text.split_once('/').with_context(|| format!("{text:?} is no range such as 10.244.1.0/24"))?;
+    let address: IpAddr = address.parse().with_context(|| format!("{text:?} does not begin with an IP address"))?;
+    let bits: u32 = bits.parse().with_context(|| format!("{text:?} does not end with a number of bits"))?;
+    Ok(match address {
+        IpAddr::V4(ip) if bits <= 32 => {
+            let rest = u32::MAX.checked_shr(bits).unwrap_or(0);
+            let first = u32::from(ip) & !rest;
+            IpAddr::V4(first.into())..=IpAddr::V4((first | rest).into())
+        }
+        IpAddr::V6(ip) if bits <= 128 => {
+            let rest = u128::MAX.checked_shr(bits).unwrap_or(0);
+            let first = u128::from(ip) & !rest;
+            IpAddr::V6(first.into())..=IpAddr::V6((first | rest).into())
+        }
+        _ => bail!("{text:?} has more bits than such an address"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ranges_are_whole() {
+        let range = |text| cidr(text).map(|r| format!("{}-{}", r.start(), r.end())).map_err(|e| e.to_string());
+        assert_eq!(range("10.244.1.77/24").unwrap(), "10.244.1.0-10.244.1.255");
+        assert_eq!(range("0.0.0.0/0").unwrap(), "0.0.0.0-255.255.255.255");
+        assert_eq!(range("10.0.0.1/32").unwrap(), "10.0.0.1-10.0.0.1");
+        assert_eq!(range("fd00::1/120").unwrap(), "fd00::-fd00::ff");
+        assert_eq!(range("::/0").unwrap(), "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        for bad in ["10.0.0.0", "10.0.0.0/33", "fd00::/129", "x/8", "10.0.0.0/-1", "/"] {
+            assert!(range(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_and_rates_are_checked() {
+        assert_eq!(duration("2s").unwrap(), Duration::from_secs(2));
+        assert_eq!(duration("1h30m").unwrap(), Duration::from_secs(5400));
+        for bad in ["", "-1s", "5", "soon", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        for bad in ["0", "-1", "NaN", "inf", "x"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+}
