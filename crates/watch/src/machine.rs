@@ -76,6 +76,8 @@ pub(crate) struct Machine {
     failures: u32,
     wait: Duration,
     streaming: Streaming,
+    /// Whether the last watch ended before it was worth its while.
+    short: bool,
     /// How often in a row a listing was of an earlier version than the last seen.
     backward: u32,
     /// How many frames in a row were of an earlier version than the last seen.
@@ -103,10 +105,11 @@ enum Streaming {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A consumer that takes so long over what came at once makes the stream lag.
 const LAG: Duration = Duration::from_secs(2);
-/// A watch that the server ends sooner, and that brought nothing, is not resumed at once.
+/// A watch that the server ends sooner, and that brought nothing, is resumed at once only the first time.
 const SHORT: Duration = Duration::from_secs(1);
 /// The longest `Retry-After` that is honoured.
 const MOST_RETRY_AFTER: Duration = Duration::from_secs(300);
+
 impl Machine {
     pub(crate) fn new(config: Config, source: &'static str, resume_from: Option<Checkpoint>, seed: u64) -> Self {
         let page_size = config.page_size.max(1);
@@ -124,6 +127,7 @@ impl Machine {
             failures: 0,
             wait: Duration::ZERO,
             streaming,
+            short: false,
             backward: 0,
             stale: 0,
             undecodable: None,
@@ -328,7 +332,8 @@ impl Machine {
                 if connection.caught_up {
                     self.coverage.prove(now.wall);
                 }
-                if !worth {
+                let again = std::mem::replace(&mut self.short, !worth);
+                if again && !worth {
                     self.failed("the API server ended the watch as soon as it began".to_owned(), now, out);
                 }
             }

@@ -28,6 +28,7 @@ pub(super) struct Begun {
 
 /// How often a listing that goes back in history is tried again before it is believed.
 const BACKWARD_TRIES: u32 = 3;
+
 impl Machine {
     /// A page was longer than is taken.
     pub(crate) fn page_too_long<T>(&mut self, now: Now, out: &mut Vec<Delta<T>>) {

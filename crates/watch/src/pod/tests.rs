@@ -300,7 +300,7 @@ fn frames_that_are_none_are_refused() {
         b"{\"type\":7,\"object\":{}}",
         b"{\"type\":\"ERROR\",\"object\":7}",
         b"{\"type\":\"BOOKMARK\",\"object\":{}}",
-        whole[..whole.len() / 2].as_bytes(),
+        &whole.as_bytes()[..whole.len() / 2],
         format!("{whole}{whole}").as_bytes(),
         json!({"type": "RENAMED", "object": sample()}).to_string().as_bytes(),
         json!({"type": "MODIFIED", "object": service}).to_string().as_bytes(),
@@ -343,8 +343,8 @@ proptest::proptest! {
         let end = (at + cut).min(line.len());
         line.splice(at..end, noise);
         if let Ok(Frame::Added(pod)) = PodLite::frame(&line) {
-            let _ = pod.state(RECEIVED, &mut Vec::new());
+            pod.state(RECEIVED, &mut Vec::new()).ok();
         }
-        let _ = decode::key_of_frame(&line);
+        decode::key_of_frame(&line);
     }
 }

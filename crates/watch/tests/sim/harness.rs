@@ -56,8 +56,9 @@ impl Sim {
     }
 
     /// The server goes away; a new one on the same port may be started.
-    pub(crate) fn stop(&self) {
+    pub(crate) async fn stop(&mut self) {
         self.server.abort();
+        assert!((&mut self.server).await.unwrap_err().is_cancelled());
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -205,7 +206,11 @@ impl Seen {
 
     /// Reads on until it knows of all that the API shows and is caught up.
     pub(crate) async fn catch_up(&mut self, sim: &Sim) {
-        let shown = sim.shown().await;
+        self.reach(sim.shown().await).await;
+    }
+
+    /// Reads on until it knows exactly this and is caught up.
+    pub(crate) async fn reach(&mut self, shown: BTreeSet<String>) {
         self.until("the state of the API", |seen| seen.known() == shown).await;
         let alive = self.alive;
         self.until("silence", |seen| seen.alive > alive).await;

@@ -33,7 +33,7 @@ async fn a_confirmation_finds_what_the_watch_was_never_told() {
 
 #[tokio::test]
 async fn a_confirmation_that_fails_says_whether_to_try_again() {
-    let sim = Sim::default().await;
+    let mut sim = Sim::default().await;
     for (code, again) in [(500, true), (429, true), (403, false)] {
         sim.cluster.inject(Fault::Status { on: Verb::Get, code, retry_after: None });
         let error = confirm::pod(&sim.client, "default", "p").await.unwrap_err();
@@ -46,8 +46,7 @@ async fn a_confirmation_that_fails_says_whether_to_try_again() {
     // What would lead elsewhere in a path is part of a name, and no pod has it.
     let odd = confirm::pod(&sim.client, "default", "../../nodes/node-1?x=1").await.unwrap();
     assert_eq!(odd.found, None);
-    sim.stop();
-    tokio::task::yield_now().await;
+    sim.stop().await;
     assert!(confirm::pod(&sim.client, "default", "p").await.unwrap_err().is_retryable());
 }
 
