@@ -147,7 +147,7 @@ fn list() -> Result<()> {
 fn churn() -> Result<()> {
     const SECONDS: u64 = 20;
     let rate = std::env::var("PODTRAIL_BENCH_LIVES").ok().and_then(|n| n.parse().ok()).unwrap_or(6000.0);
-    let cluster = Cluster::new(Config { keep_truth: false, log_capacity: 200_000, ..Config::default() });
+    let cluster = Cluster::new(Config { keep_truth: false, log_capacity: 20_000, ..Config::default() });
     let (_server, url) = serve(&cluster)?;
     let second = |from: f64, to: f64| Duration::from_secs_f64(from)..Duration::from_secs_f64(to);
     let config = ChurnConfig {

@@ -54,7 +54,10 @@ impl fmt::Display for Error {
         match self.kind {
             ErrorKind::Missing => write!(f, "{object} does not exist (`tracker run` makes a ledger)"),
             ErrorKind::NotALedger => {
-                write!(f, "{object} is not a whole podtrail ledger; it was left as it is: move it away or name another file")
+                write!(
+                    f,
+                    "{object} is not a whole podtrail ledger; it was left as it is: move it away or name another file"
+                )
             }
             ErrorKind::Newer => {
                 write!(f, "{object} was written by a newer release of podtrail; it was left as it is: use that release")

@@ -13,72 +13,29 @@ use crate::interval::{Evidence, Interval};
 /// ended by then.
 pub(crate) fn exclude<H>(mut held: Vec<(Interval, H)>) -> impl Iterator<Item = (Interval, bool, H)> {
     held.sort_by_key(|(i, _)| (i.start_latest, i.start_earliest, i.end_earliest));
-    let mut alone = vec![false; held.len()];
-    let mut first = 0;
-    for (next, outlast) in cuts(&held) {
-        settle(&mut held[first..next]);
-        if let Some((following, _)) = held.get(next) {
-            let began = following.start_latest;
-            held[first..next].iter_mut().for_each(|(i, _)| {
-                i.tighten(Evidence::EndedBy(began));
-            });
+    // None ended before this; kept apart, as it was before any was bounded by another.
+    let ends: Vec<Timestamp> = held.iter().map(|(i, _)| i.end_earliest.max(i.start_earliest)).collect();
+    let mut by_end: Vec<usize> = (0..held.len()).collect();
+    by_end.sort_by_key(|n| ends[*n]);
+    let mut alone = Vec::with_capacity(held.len());
+    let mut over = Timestamp::MIN;
+    for n in 0..held.len() {
+        let (begun, end) = (held[n].0.start_latest, ends[n]);
+        // The earliest of those that it may precede, and that cannot have preceded it.
+        let following = held.partition_point(|(i, _)| i.start_latest < end);
+        let next = (following..held.len()).find(|m| ends[*m] > begun).map(|m| held[m].0.start_latest);
+        // The latest of those that may have preceded it, and that it cannot have preceded.
+        let preceding = by_end.partition_point(|m| ends[*m] <= begun);
+        let last = by_end[..preceding].iter().rev().find(|m| held[**m].0.start_latest < end).map(|m| ends[*m]);
+        let interval = &mut held[n].0;
+        for evidence in [next.map(Evidence::EndedBy), last.map(Evidence::NotBefore)].into_iter().flatten() {
+            interval.tighten(evidence);
         }
-        if let Some(previous) = outlast {
-            held[first..next].iter_mut().for_each(|(i, _)| {
-                i.tighten(Evidence::NotBefore(previous));
-            });
-        }
-        if first < held.len() {
-            alone[first] = true;
-        }
-        first = next;
+        alone.push(over <= begun);
+        over = over.max(interval.end_latest.unwrap_or(Timestamp::MAX)).max(interval.end_earliest);
     }
     held.into_iter().zip(alone).map(|((interval, holder), alone)| (interval, alone, holder))
 }
 
-/// No interval ended before this.
-fn earliest_end(i: &Interval) -> Timestamp {
-    i.end_earliest.max(i.start_earliest)
-}
-
-/// Where the sorted list falls apart into groups whose order is beyond doubt: for each group, where it ends and until when
-/// some earlier one is known to have held.
-fn cuts<H>(held: &[(Interval, H)]) -> Vec<(usize, Option<Timestamp>)> {
-    // The least of `earliest_end` from each position on.
-    let mut least = vec![Timestamp::MAX; held.len() + 1];
-    for (n, (i, _)) in held.iter().enumerate().rev() {
-        least[n] = least[n + 1].min(earliest_end(i));
-    }
-    let mut cuts = Vec::new();
-    let (mut most, mut before) = (Timestamp::MIN, None);
-    for n in 1..=held.len() {
-        let last = &held[n - 1].0;
-        most = most.max(earliest_end(last));
-        let clean = held.get(n).is_none_or(|(next, _)| most <= next.start_latest && least[n] > last.start_latest);
-        if clean {
-            cuts.push((n, before));
-            before = Some(most);
-        }
-    }
-    cuts
-}
-
-/// Compares each with each: for the few whose order is in doubt.
-fn settle<H>(group: &mut [(Interval, H)]) {
-    let known: Vec<Interval> = group.iter().map(|(i, _)| *i).collect();
-    for (n, (interval, _)) in group.iter_mut().enumerate() {
-        for (m, other) in known.iter().enumerate() {
-            let (this_first, other_first) = (precedes(&known[n], other), precedes(other, &known[n]));
-            match (this_first, other_first) {
-                (true, false) if n != m => interval.tighten(Evidence::EndedBy(other.start_latest)),
-                (false, true) if n != m => interval.tighten(Evidence::NotBefore(earliest_end(other))),
-                _ => false,
-            };
-        }
-    }
-}
-
-/// Whether `b` cannot have been before `a`: it had not ended when `a` had begun.
-fn precedes(a: &Interval, b: &Interval) -> bool {
-    earliest_end(b) > a.start_latest
-}
+#[cfg(test)]
+pub(crate) mod tests;

@@ -98,6 +98,8 @@ fn key(ip: IpAddr) -> Key {
 
 impl<H: Copy> Index<H> {
     /// The index of these intervals, in any order; at most 2³² of them, the rest is left out.
+    ///
+    /// Only of those who own an address: a hostNetwork pod, which uses its node's, would contradict the node.
     pub fn build<N: AsRef<str>>(
         claims: impl IntoIterator<Item = (N, IpAddr, Interval, H)>,
         coverage: Coverage,
@@ -162,3 +164,6 @@ impl<H: Copy> Index<H> {
         self.held.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,8 @@ impl Interval {
             Evidence::HeldBy(t) => self.start_latest = self.start_latest.min(t),
             Evidence::HeldUntil(t) => self.end_earliest = self.end_earliest.max(t),
             Evidence::MayEnd => self.may_end = true,
+            // That it ends some day says nothing; `Index` has no room for it.
+            Evidence::EndedBy(Timestamp::MAX) => {}
             Evidence::EndedBy(t) => self.end_latest = Some(self.end_latest.map_or(t, |e| e.min(t))),
         }
         *self != before
@@ -67,7 +69,8 @@ impl Interval {
 
     /// Whether it was held at `at` beyond doubt.
     pub fn certain_at(&self, at: Timestamp) -> bool {
-        self.start_latest <= at && at <= self.end_earliest && self.end_latest.is_none_or(|end| at <= end)
+        let (start, end) = (self.start_earliest.max(self.start_latest), self.end_latest.unwrap_or(Timestamp::MAX));
+        start <= at && at <= self.end_earliest.min(end)
     }
 
     /// Whether it may have been held at `at`.
@@ -132,8 +135,18 @@ impl Coverage {
     /// What both cover.
     pub fn intersect(&self, other: &Self) -> Self {
         let clock_error = self.clock_error.max(other.clock_error);
-        let pairs = self.spans.iter().flat_map(|a| other.spans.iter().map(move |b| (a.0.max(b.0), a.1.min(b.1))));
-        Self::new(pairs, clock_error)
+        let mut spans = Vec::new();
+        let (mut ours, mut theirs) = (self.spans.iter().peekable(), other.spans.iter().peekable());
+        while let (Some(a), Some(b)) = (ours.peek(), theirs.peek()) {
+            spans.push((a.0.max(b.0), a.1.min(b.1)));
+            // The one that ends first meets nothing more.
+            if a.1 <= b.1 {
+                ours.next()
+            } else {
+                theirs.next()
+            };
+        }
+        Self::new(spans, clock_error)
     }
 
     /// The spans, in order.
@@ -160,3 +173,6 @@ impl Coverage {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -54,9 +54,10 @@ impl<T> Answer<T> {
     }
 }
 
-/// Decides who held an address at `at`, of all who ever did, after [`exclude`](crate::exclude).
+/// Decides who held an address at `at`, of all who ever owned it; those who only used it with its owner are not among them.
 ///
-/// `claims` may leave out those that cannot have held it at `at`.
+/// Each is taken as its own evidence has it: [`Index`](crate::Index) and `Store` first let the claims of an address bound
+/// each other. `claims` may leave out those that cannot have held it at `at`.
 pub fn decide<T: Copy>(
     claims: impl IntoIterator<Item = (T, Interval)>,
     coverage: &Coverage,
@@ -69,9 +70,10 @@ pub fn decide<T: Copy>(
             rivals.extend(certain.replace(who));
         } else if interval.possible_at(at) {
             presumed = interval.presumed_at(at).then_some(who);
-            // Had begun, and nothing says that it had ended: beside a certain holder that is a contradiction.
-            let began = interval.start_latest <= at && interval.end_latest.is_none_or(|end| at < end);
-            if began { rivals.push(who) } else { possible.push(who) }
+            // Had begun, and nothing says that it had ended, or something that it had not: beside a certain holder that is
+            // a contradiction.
+            let open = interval.end_latest.is_none_or(|end| at < end) || at <= interval.end_earliest;
+            if interval.start_latest <= at && open { rivals.push(who) } else { possible.push(who) }
         }
     }
     if let Some(who) = certain {
@@ -89,3 +91,6 @@ pub fn decide<T: Copy>(
         (Ok(()), _, _) => Answer::Ambiguous(possible),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,21 +102,20 @@ impl Committer {
         let mut replies = Vec::new();
         let mut received = Vec::new();
         while let Some(input) = self.inputs.blocking_recv() {
-            let started = now();
             let mut next = Some(input);
             let mut writes = Vec::new();
             for _ in 0..GROUP {
                 let Some(input) = next else { break };
-                self.take(input, started, &mut writes, &mut replies, &mut received)?;
+                self.take(input, now(), &mut writes, &mut replies, &mut received)?;
                 next = self.inputs.try_recv().ok();
             }
             if let Some(input) = next {
-                self.take(input, started, &mut writes, &mut replies, &mut received)?;
+                self.take(input, now(), &mut writes, &mut replies, &mut received)?;
             }
             self.commit(writes)?;
             for reply in replies.drain(..) {
                 // Whoever asked may be gone; what was asked for is done.
-                let _: Result<(), ()> = oneshot::Sender::send(reply, ());
+                oneshot::Sender::send(reply, ()).unwrap_or(());
             }
             self.metrics.committed(&mut received, now());
             self.confirm(now());

@@ -90,7 +90,11 @@ impl Metrics {
         registry.register("delivered", "Records that a sink has got", self.delivered.clone());
         registry.register("delivery_retries", "Deliveries that failed and were tried again", self.retries.clone());
         registry.register("dead_letters", "Records that a sink refused", self.dead_letters.clone());
-        registry.register("commit_failures", "Commits of the ledger that failed and were tried again", self.commit_failures.clone());
+        registry.register(
+            "commit_failures",
+            "Commits of the ledger that failed and were tried again",
+            self.commit_failures.clone(),
+        );
         let (s, age) = (Unit::Seconds, self.watch_age.clone());
         registry.register_with_unit("watch_age", "Since when nothing is known of what happened", s.clone(), age);
         let period = self.confirm_period.clone();

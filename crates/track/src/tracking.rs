@@ -9,13 +9,13 @@ use podtrail_watch::{Checkpoint, Delta, NodeState, PodState};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
+use crate::Error;
 use crate::commit::{Committer, Input};
 use crate::confirm::{Target, confirm};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
 use crate::tracker::Tracker;
-use crate::Error;
 
 /// Inputs that wait for the commit loop; when they are so many, the watch is not read on.
 const INPUTS: usize = 4096;
@@ -142,7 +142,11 @@ impl Tracking {
     }
 }
 
-async fn forward_nodes(nodes: impl Stream<Item = Delta<NodeState>>, seen: watch::Sender<bool>, inputs: mpsc::Sender<Input>) {
+async fn forward_nodes(
+    nodes: impl Stream<Item = Delta<NodeState>>,
+    seen: watch::Sender<bool>,
+    inputs: mpsc::Sender<Input>,
+) {
     let mut nodes = std::pin::pin!(nodes);
     while let Some(delta) = nodes.next().await {
         let listed = matches!(delta, Delta::Snapshot { .. });

@@ -35,8 +35,13 @@ impl Head {
         let body = serde_json::to_string(observation).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
         self.seq += 1;
         self.hash = link(&self.hash, self.seq, ns(at), source.as_str(), &body);
-        db.prepare_cached("INSERT INTO evidence VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((self.seq, ns(at), source.as_str(), body, &self.hash[..]))?;
+        db.prepare_cached("INSERT INTO evidence VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
+            self.seq,
+            ns(at),
+            source.as_str(),
+            body,
+            &self.hash[..],
+        ))?;
         Ok(self.seq)
     }
 
@@ -46,10 +51,15 @@ impl Head {
     }
 }
 
+/// The hash that a chain begins with.
+fn origin(cluster: &str) -> [u8; 32] {
+    *blake3::hash(cluster.as_bytes()).as_bytes()
+}
+
 /// Begins a chain: its anchor is a hash of the cluster's UID.
 pub(super) fn start(db: &Connection, cluster: &str) -> rusqlite::Result<()> {
-    let hash = *blake3::hash(cluster.as_bytes()).as_bytes();
-    db.execute("INSERT INTO anchor VALUES (1, 0, ?1)", [&hash[..]])?;
+    let hash = origin(cluster);
+    db.execute("INSERT INTO anchor VALUES (1, 0, ?1, ?2)", (&hash[..], i64::MIN))?;
     db.execute("INSERT INTO head VALUES (1, 0, ?1)", [&hash[..]]).map(drop)
 }
 
@@ -101,10 +111,12 @@ impl Store {
             return Err(corrupt(sound));
         }
         let anchor = anchor(&snapshot).map_err(read)?;
+        if anchor.seq == 0 && anchor.hash != origin(&self.cluster().uid) {
+            return Err(corrupt("the evidence begins as that of another cluster".to_owned()));
+        }
         let (mut seq, mut hash, mut claims) = (anchor.seq, anchor.hash, HashMap::new());
-        let mut statement = snapshot
-            .prepare("SELECT seq, at, source, body, hash FROM evidence ORDER BY seq")
-            .map_err(read)?;
+        let mut statement =
+            snapshot.prepare("SELECT seq, at, source, body, hash FROM evidence ORDER BY seq").map_err(read)?;
         let mut found = statement.query([]).map_err(read)?;
         while let Some(row) = found.next().map_err(read)? {
             let (number, at): (i64, i64) = (row.get(0).map_err(read)?, row.get(1).map_err(read)?);
@@ -146,11 +158,11 @@ fn replay(claims: &mut HashMap<i64, ClaimRow>, observation: Observation) {
 }
 
 fn compare(db: &Connection, mut said: HashMap<i64, ClaimRow>) -> rusqlite::Result<Result<u64, String>> {
-    let mut statement = db.prepare(&format!("SELECT {CLAIM} FROM claims c"))?;
+    let mut statement = db.prepare(&format!("SELECT {CLAIM}, c.key FROM claims c"))?;
     let mut count = 0;
-    for stored in statement.query_map([], rows::claim)? {
-        let stored = stored?;
-        if said.remove(&stored.id).as_ref() != Some(&stored) {
+    for stored in statement.query_map([], |row| Ok((rows::claim(row)?, row.get::<_, [u8; 16]>("key")?)))? {
+        let (stored, key) = stored?;
+        if said.remove(&stored.id).as_ref() != Some(&stored) || key != rows::address_key(stored.ip) {
             return Ok(Err(format!("claim {} on {} is not what the evidence says", stored.id, stored.ip)));
         }
         count += 1;

@@ -89,7 +89,9 @@ pub(super) fn apply(
         Change::Node(row) => put_node(db, row),
         Change::Covered { source, start, until } => db
             .prepare_cached(
-                "INSERT INTO coverage VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+                // What retention has forgotten stays forgotten, also where a tracker has watched since before.
+                "INSERT INTO coverage VALUES (?1, max(?2, (SELECT since FROM anchor)), ?3)
+                   ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
             )?
             .execute((source, ns(*start), ns(*until)))
             .map(drop),

@@ -10,14 +10,18 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the lock is held while the 
 
 impl Lock {
     pub(super) fn take(ledger: &Path) -> Result<Self, Error> {
-        let mut path = ledger.as_os_str().to_owned();
+        // One ledger has one lock, by whichever link it is named.
+        let mut path = std::fs::canonicalize(ledger).unwrap_or_else(|_| ledger.to_owned()).into_os_string();
         path.push(".lock");
         let object = path.to_string_lossy().into_owned();
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(|e| Error::new(ErrorKind::Io, object).because(e))?;
+        let file = file.map_err(|e| Error::new(ErrorKind::Io, &*object).because(e))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self(file)),
-            Err(e) => Err(Error::new(ErrorKind::Locked, ledger.display().to_string()).because(e)),
+            Err(e @ rustix::io::Errno::WOULDBLOCK) => {
+                Err(Error::new(ErrorKind::Locked, ledger.display().to_string()).because(e))
+            }
+            Err(e) => Err(Error::new(ErrorKind::Io, object).because(e)),
         }
     }
 }

@@ -8,10 +8,10 @@ use rusqlite::{OptionalExtension, params_from_iter};
 use super::observation::{ClaimRow, Observation};
 use super::rows::{self, CLAIM, address_key, ns};
 use super::store::Store;
+use crate::Error;
 use crate::exclusive::exclude;
 use crate::interval::{Coverage, Uncovered};
 use crate::owner::{Answer, decide};
-use crate::Error;
 
 /// The answer to "who had this address then", with what it rests on.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +107,8 @@ impl Store {
 
     fn covered(&self) -> rusqlite::Result<Coverage> {
         let mut statement = self.db.prepare_cached("SELECT source, start, until FROM coverage ORDER BY source")?;
-        let spans = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, (rows::time(row, 1)?, rows::time(row, 2)?))))?;
+        let spans = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, (rows::time(row, 1)?, rows::time(row, 2)?))))?;
         let mut sources = std::collections::BTreeMap::<String, Vec<_>>::new();
         for span in spans {
             let (source, span) = span?;
@@ -121,7 +122,9 @@ impl Store {
         let error = self.clock_error();
         let (low, high) = (at.saturating_sub(error), at.saturating_add(error));
         self.db
-            .prepare_cached("SELECT source, from_time, to_time, reason FROM gaps WHERE from_time <= ?1 AND to_time >= ?2")?
+            .prepare_cached(
+                "SELECT source, from_time, to_time, reason FROM gaps WHERE from_time <= ?1 AND to_time >= ?2",
+            )?
             .query_map((ns(high), ns(low)), gap)?
             .collect()
     }
@@ -167,8 +170,10 @@ impl Store {
 
     /// The addresses that `filter` is about.
     fn addresses(&self, filter: &Filter) -> rusqlite::Result<Vec<(String, [u8; 16])>> {
-        const PODS: &str = "SELECT DISTINCT c.network, c.key FROM claims c JOIN pods p ON c.subject = 'pod' AND p.id = c.holder";
-        const NODES: &str = "SELECT DISTINCT c.network, c.key FROM claims c JOIN nodes n ON c.subject = 'node' AND n.id = c.holder";
+        const PODS: &str =
+            "SELECT DISTINCT c.network, c.key FROM claims c JOIN pods p ON c.subject = 'pod' AND p.id = c.holder";
+        const NODES: &str =
+            "SELECT DISTINCT c.network, c.key FROM claims c JOIN nodes n ON c.subject = 'node' AND n.id = c.holder";
         let (condition, values): (String, Vec<Value>) = match filter {
             Filter::All => ("SELECT DISTINCT network, key FROM claims".to_owned(), vec![]),
             Filter::Addresses(range) => {
@@ -264,7 +269,9 @@ fn overlaps(row: &ClaimRow, span: &Span) -> bool {
 
 fn matches(filter: &Filter, claim: &Claim) -> bool {
     match filter {
-        Filter::All | Filter::Addresses(_) => true,
+        Filter::All => true,
+        // IPv4 is within IPv6 by its key only.
+        Filter::Addresses(range) => range.contains(&claim.ip),
         Filter::Pod { namespace, name } => claim.namespace == *namespace && claim.name == *name,
         Filter::Uid(uid) => claim.uid == *uid,
         Filter::Node(name) => claim.node == *name,
@@ -291,7 +298,8 @@ impl Names<'_> {
             Subject::Pod => db
                 .prepare_cached("SELECT pod FROM pods WHERE id = ?1")?
                 .query_row([row.holder], |found| {
-                    let pod: Pod = serde_json::from_str(found.get_ref(0)?.as_str()?).map_err(|e| rows::invalid(0, e))?;
+                    let pod: Pod =
+                        serde_json::from_str(found.get_ref(0)?.as_str()?).map_err(|e| rows::invalid(0, e))?;
                     Ok((pod.namespace, pod.name, pod.uid, pod.node.unwrap_or_default()))
                 })
                 .optional()?,
@@ -314,9 +322,12 @@ fn reason(answer: &Answer<Claim>, coverage: &Coverage, at: Timestamp, gaps: &[Ga
     let spans = coverage.spans();
     match answer {
         Answer::Certain(claim) => {
-            let until = claim.end.map_or_else(|| "it still does".to_owned(), |end| format!("until {} at least", end.earliest));
+            let until =
+                claim.end.map_or_else(|| "it still does".to_owned(), |end| format!("until {} at least", end.earliest));
             let since = claim.start.latest.map(|t| t.to_string()).unwrap_or_default();
-            format!("evidence from before and after shows that it held the address: since {since} at the latest, {until}")
+            format!(
+                "evidence from before and after shows that it held the address: since {since} at the latest, {until}"
+            )
         }
         Answer::Presumed(_) => "nothing contradicts it, but it was last confirmed before then".to_owned(),
         Answer::Ambiguous(some) if some.len() > 1 => "the evidence allows each of these, or nobody".to_owned(),

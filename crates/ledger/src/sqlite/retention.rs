@@ -45,8 +45,8 @@ impl Store {
             let Some(cut) = cut(db, retention, now)? else { return Ok(Pruned::default()) };
             let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let pruned = forget(&transaction, cut, now)?;
+            vacuum(&transaction)?;
             transaction.commit()?;
-            db.execute_batch("PRAGMA incremental_vacuum")?;
             Ok(pruned)
         };
         let pruned = run(&mut self.db);
@@ -69,8 +69,11 @@ fn cut(db: &Connection, retention: &Retention, now: Timestamp) -> rusqlite::Resu
     let pages = |pragma: &str| db.query_row(pragma, [], |row| row.get::<_, i64>(0));
     let bytes = (pages("PRAGMA page_count")? - pages("PRAGMA freelist_count")?) * pages("PRAGMA page_size")?;
     let by_size = match retention.size {
-        Some(size) if bytes > i64::try_from(size).unwrap_or(i64::MAX) => db
-            .query_row("SELECT min(seq) + (max(seq) - min(seq)) / 10 FROM evidence", [], |row| row.get::<_, Option<i64>>(0))?,
+        Some(size) if bytes > i64::try_from(size).unwrap_or(i64::MAX) => {
+            db.query_row("SELECT min(seq) + (max(seq) - min(seq)) / 10 FROM evidence", [], |row| {
+                row.get::<_, Option<i64>>(0)
+            })?
+        }
         _ => None,
     };
     let delivered: Option<i64> = db.query_row("SELECT min(seq) FROM sinks", [], |row| row.get(0))?;
@@ -81,7 +84,8 @@ fn cut(db: &Connection, retention: &Retention, now: Timestamp) -> rusqlite::Resu
 
 fn last_before(db: &Connection, at: i64) -> rusqlite::Result<Option<i64>> {
     // Times follow the numbers but for steps of the clock: the first that is kept bounds what goes.
-    let first_kept = db.query_row("SELECT min(seq) FROM evidence WHERE at >= ?1", [at], |row| row.get::<_, Option<i64>>(0))?;
+    let first_kept =
+        db.query_row("SELECT min(seq) FROM evidence WHERE at >= ?1", [at], |row| row.get::<_, Option<i64>>(0))?;
     let first_kept = match first_kept {
         Some(seq) => seq,
         None => db.query_row("SELECT seq + 1 FROM head", [], |row| row.get(0))?,
@@ -95,27 +99,35 @@ fn forget(db: &Transaction<'_>, cut: Cut, now: Timestamp) -> rusqlite::Result<Pr
         .prepare(&format!("SELECT id FROM claims WHERE {ended}"))?
         .query_map([cut.before], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
+    let claims = forgotten.len() as u64;
     db.execute(&format!("DELETE FROM claims WHERE {ended}"), [cut.before])?;
-    carry_forward(db, forgotten.clone(), now)?;
+    carry_forward(db, forgotten, cut.seq, now)?;
     db.execute(
-        "UPDATE anchor SET (seq, hash) = (SELECT seq, hash FROM evidence WHERE evidence.seq = ?1)",
-        [cut.seq],
+        "UPDATE anchor SET (seq, hash, since) =
+           (SELECT e.seq, e.hash, max(anchor.since, ?2) FROM evidence e WHERE e.seq = ?1)",
+        [cut.seq, cut.before],
     )?;
     let evidence = db.execute("DELETE FROM evidence WHERE seq <= ?1", [cut.seq])?;
     db.execute("DELETE FROM gaps WHERE to_time < ?1", [cut.before])?;
-    db.execute("DELETE FROM coverage WHERE until < ?1", [cut.before])?;
-    db.execute("UPDATE OR REPLACE coverage SET start = ?1 WHERE start < ?1", [cut.before])?;
+    db.execute(
+        "INSERT INTO coverage SELECT source, ?1, max(until) FROM coverage WHERE start < ?1 AND until >= ?1 GROUP BY source
+           ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+        [cut.before],
+    )?;
+    db.execute("DELETE FROM coverage WHERE start < ?1", [cut.before])?;
     let held = "SELECT holder FROM claims WHERE subject = ";
     db.execute(&format!("DELETE FROM pods WHERE gone IS NOT NULL AND id NOT IN ({held} 'pod')"), [])?;
     db.execute(&format!("DELETE FROM nodes WHERE gone IS NOT NULL AND id NOT IN ({held} 'node')"), [])?;
-    Ok(Pruned { evidence: evidence as u64, claims: forgotten.len() as u64 })
+    Ok(Pruned { evidence: evidence as u64, claims })
 }
 
-/// Says again, at the end of the chain, all claims that are kept: their own evidence may be forgotten.
-fn carry_forward(db: &Transaction<'_>, forgotten: Vec<i64>, now: Timestamp) -> rusqlite::Result<()> {
+/// Says again, at the end of the chain, the claims that are kept though evidence of them up to `until` will be forgotten.
+fn carry_forward(db: &Transaction<'_>, forgotten: Vec<i64>, until: i64, now: Timestamp) -> rusqlite::Result<()> {
     let mut head = chain::head(db)?;
-    let mut statement = db.prepare(&format!("SELECT {CLAIM} FROM claims c ORDER BY c.id"))?;
-    let mut kept = statement.query_map([], rows::claim)?;
+    let said =
+        "SELECT json_extract(j.value, '$.id') FROM evidence e, json_each(e.body, '$.claims') j WHERE e.seq <= ?1";
+    let mut statement = db.prepare(&format!("SELECT {CLAIM} FROM claims c WHERE c.id IN ({said}) ORDER BY c.id"))?;
+    let mut kept = statement.query_map([until], rows::claim)?;
     let mut observation = Observation { forgotten, ..Observation::default() };
     loop {
         let claims = kept.by_ref().take(CARRY).collect::<rusqlite::Result<Vec<ClaimRow>>>()?;
@@ -128,4 +140,13 @@ fn carry_forward(db: &Transaction<'_>, forgotten: Vec<i64>, now: Timestamp) -> r
         }
     }
     head.store(db)
+}
+
+/// Gives the pages that are free back to the file system.
+fn vacuum(db: &Transaction<'_>) -> rusqlite::Result<()> {
+    // A page a step: `execute_batch` would make one.
+    let mut statement = db.prepare("PRAGMA incremental_vacuum")?;
+    let mut steps = statement.query([])?;
+    while steps.next()?.is_some() {}
+    Ok(())
 }

@@ -57,12 +57,14 @@ impl Store {
     /// left as it was.
     pub fn open(path: impl AsRef<Path>, cluster: &Cluster, clock_error: Duration) -> Result<Self, Error> {
         let path = path.as_ref();
-        let exists = path.try_exists().map_err(|e| Error::new(ErrorKind::Io, path.display().to_string()).because(e))?;
-        if exists {
+        let exists = || path.try_exists().map_err(|e| Error::new(ErrorKind::Io, path.display().to_string()).because(e));
+        // Before the lock: nothing is put beside a file that is not ours.
+        if exists()? {
             check_header(path)?;
         }
         let lock = Lock::take(path)?;
-        if !exists {
+        // Another may have made it meanwhile, and gone.
+        if !exists()? {
             create(path, cluster)?;
         }
         let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
@@ -104,8 +106,11 @@ impl Store {
         Ok(Self { db, path: path.to_owned(), cluster, clock_error: Duration::from_nanos(error), _lock: lock })
     }
 
-    /// Makes a connection fit for writing, and checks that the last evidence is what the head says.
+    /// Checks that the last evidence is what the head says, and makes a connection fit for writing.
     fn begin(&mut self) -> Result<(), Error> {
+        if !chain::head_matches(&self.db).map_err(|e| self.failure(e))? {
+            return Err(self.error(ErrorKind::Corrupt).because("its last evidence is not what was written last"));
+        }
         let write = || -> rusqlite::Result<()> {
             self.db.pragma_update(None, "journal_mode", "WAL")?;
             self.db.pragma_update(None, "synchronous", "FULL")?;
@@ -117,11 +122,12 @@ impl Store {
             }
             Ok(())
         };
-        write().map_err(|e| self.failure(e))?;
-        if !chain::head_matches(&self.db).map_err(|e| self.failure(e))? {
-            return Err(self.error(ErrorKind::Corrupt).because("its last evidence is not what was written last"));
-        }
-        Ok(())
+        write().map_err(|e| self.failure(e))
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whose ledger it is.
@@ -221,6 +227,16 @@ impl Store {
         self.pod_where("uid", uid)
     }
 
+    /// All claims that the pod of row `id` ever had.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn claims_of_pod(&self, id: i64) -> Result<Vec<ClaimRow>, Error> {
+        let sql = format!("SELECT {CLAIM} FROM claims c WHERE c.holder = ?1 AND c.subject = 'pod'");
+        let run = || self.db.prepare_cached(&sql)?.query_map([id], rows::claim)?.collect::<rusqlite::Result<_>>();
+        run().map_err(|e| self.failure(e))
+    }
+
     fn pod_where(&self, column: &str, value: impl rusqlite::ToSql) -> Result<Option<PodRow>, Error> {
         let sql = format!("SELECT id, version, created, deleted, gone, pod FROM pods WHERE {column} = ?1");
         let run = || self.db.prepare_cached(&sql)?.query_row([value], pod_row).optional();
@@ -253,7 +269,10 @@ fn failure(object: &str, e: rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
     let kind = match e.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::Corrupt,
-        Some(ErrorCode::Unknown) | None => ErrorKind::Corrupt,
+        // What is to be written does not fit what is there, and never will.
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown) | None => {
+            ErrorKind::Corrupt
+        }
         Some(_) => ErrorKind::Io,
     };
     Error::new(kind, object).because(e)
@@ -271,7 +290,9 @@ fn check_header(path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::new(kind(&e), &*object).because(e))?;
     match Header::read(&bytes) {
         Header::Ledger(_) => Ok(()),
-        Header::Newer(version) => Err(Error::new(ErrorKind::Newer, object).because(format!("schema version {version}"))),
+        Header::Newer(version) => {
+            Err(Error::new(ErrorKind::Newer, object).because(format!("schema version {version}")))
+        }
         Header::Foreign => {
             let why = if bytes.is_empty() { "it is empty" } else { "it does not begin as a ledger does" };
             Err(Error::new(ErrorKind::NotALedger, object).because(why))
@@ -285,13 +306,21 @@ fn create(path: &Path, cluster: &Cluster) -> Result<(), Error> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    if std::fs::metadata(&wal).is_ok_and(|left| left.len() > 0) {
+        // SQLite would take it for a part of the new ledger.
+        let left = PathBuf::from(wal).display().to_string();
+        return Err(Error::new(ErrorKind::NotALedger, left).because("it is what is left of a ledger that is gone"));
+    }
     let io = |e: std::io::Error| Error::new(ErrorKind::Io, &*object).because(e);
     match std::fs::remove_file(&new) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
         _ => {}
     }
     let make = || -> rusqlite::Result<()> {
-        let mut db = Connection::open(&new)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut db = Connection::open_with_flags(&new, flags)?;
         db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         db.pragma_update(None, "application_id", APPLICATION_ID)?;
         db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -311,4 +340,3 @@ fn create(path: &Path, cluster: &Cluster) -> Result<(), Error> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
-

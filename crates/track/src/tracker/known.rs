@@ -60,13 +60,40 @@ pub(super) struct Known {
     pub(super) claims: Vec<Claimed>,
     /// Addresses that it no longer holds, and the how-manyeth time it held them: the next is one more.
     pub(super) past: Vec<(Address, u32)>,
-    /// A `GET` said otherwise than the watch, and when; the watch may just be late.
-    pub(super) doubt: Option<Timestamp>,
+    /// The watch may just be late.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// A `GET` said otherwise than the watch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    pub(super) since: Timestamp,
+    /// The pod was not there; else it was newer.
+    pub(super) absent: bool,
 }
 
 impl Known {
     pub(super) fn next_ordinal(&self, address: &Address) -> u32 {
         self.past.iter().filter(|(past, _)| past == address).map(|(_, n)| n + 1).max().unwrap_or(0)
+    }
+
+    /// Whether it once held the address, and has held no other in its place since.
+    pub(super) fn last_held(&self, address: &Address) -> bool {
+        let elsewhere =
+            |claim: &Claimed| *claim.network == *address.network && claim.ip.is_ipv4() == address.ip.is_ipv4();
+        !self.claims.iter().any(elsewhere) && self.last_shown().contains(address)
+    }
+
+    /// Of the addresses that it no longer holds, those that it held last.
+    pub(super) fn last_shown(&self) -> Vec<Address> {
+        let mut shown: Vec<Address> = Vec::new();
+        for (address, _) in self.past.iter().rev() {
+            let later = |a: &Address| a.network == address.network && a.ip.is_ipv4() == address.ip.is_ipv4();
+            if !shown.iter().any(later) {
+                shown.insert(0, address.clone());
+            }
+        }
+        shown
     }
 }
 

@@ -8,7 +8,6 @@ mod seen;
 mod spans;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +16,11 @@ use podtrail_ledger::{Change, ClaimRow, Live, Observation, PodRow, Quarantined, 
 use podtrail_watch::confirm::Confirmation;
 use podtrail_watch::{Delta, NodeState, PodState, Rejected};
 
-use known::Known;
-use names::Names;
-use nodes::Nodes;
+use known::{Doubt, Known};
+use names::{ByHash, Names};
+use nodes::{Nodes, Pen};
 use seen::{Seen, Skew};
-use spans::Spans;
+use spans::{Progress, Spans};
 
 /// Reads back what a tracker has stored, with what is not committed yet.
 pub trait Recall {
@@ -74,18 +73,23 @@ pub struct Counts {
 pub struct Tracker {
     clock_error: Duration,
     pods: HashMap<i64, Known>,
-    by_uid: HashMap<Box<str>, i64>,
-    by_name: HashMap<u64, i64>,
+    by_uid: ByHash,
+    by_name: ByHash,
     /// Who was given an address last.
-    by_address: HashMap<(Arc<str>, IpAddr), i64>,
+    by_address: ByHash,
     nodes: Nodes,
     names: Names,
     skews: HashMap<Arc<str>, Skew>,
     spans: Spans,
+    progress: Progress,
     /// Number of the current listing, and what of it could not be read.
     listing: u32,
     unreadable: Vec<String>,
     listing_sent: Timestamp,
+    /// A listing has begun and not ended: no version in it is one to resume from.
+    listing_open: bool,
+    /// Version that the watch had reached before the start: what is older is no news.
+    resumed: u64,
     /// No frame that is still to come was made before this.
     floor: Timestamp,
     live: bool,
@@ -108,15 +112,18 @@ impl Tracker {
         let mut tracker = Self {
             clock_error,
             pods: HashMap::with_capacity(live.pods.len()),
-            by_uid: HashMap::with_capacity(live.pods.len()),
-            by_name: HashMap::with_capacity(live.pods.len()),
-            by_address: HashMap::with_capacity(live.claims.len()),
+            by_uid: ByHash::default(),
+            by_name: ByHash::default(),
+            by_address: ByHash::default(),
             nodes: Nodes::new(live.nodes, live.next.1),
             skews: HashMap::new(),
             spans: Spans::new(&live.coverage),
+            progress: Progress::default(),
             listing: 0,
             unreadable: Vec::new(),
             listing_sent: Timestamp::MIN,
+            listing_open: false,
+            resumed: live.checkpoints.get("pods").and_then(|version| version.parse().ok()).unwrap_or(0),
             floor: Timestamp::MIN,
             live: false,
             next_pod: live.next.0,
@@ -134,7 +141,10 @@ impl Tracker {
             tracker.remember(Known::from_row(&row, &mut names));
         }
         tracker.names = names;
-        for row in live.claims {
+        // A pod's claims in the order in which it was given its addresses.
+        let mut claims = live.claims;
+        claims.sort_unstable_by_key(|claim| claim.id);
+        for row in claims {
             tracker.adopt(row);
         }
         tracker
@@ -163,6 +173,7 @@ impl Tracker {
             self.changes.push(Change::Observed(now, Source::Get, Box::new(observation)));
         }
         self.gone.clear();
+        self.progress.take(&mut self.changes);
         std::mem::take(&mut self.changes)
     }
 
@@ -180,10 +191,18 @@ impl Tracker {
     ///
     /// # Errors
     /// If the store cannot be read back: the delta is then not taken, and may be given again.
-    pub fn pods(&mut self, delta: Delta<PodState>, now: Timestamp, store: &impl Recall) -> Result<(), podtrail_ledger::Error> {
+    pub fn pods(
+        &mut self,
+        delta: Delta<PodState>,
+        now: Timestamp,
+        store: &impl Recall,
+    ) -> Result<(), podtrail_ledger::Error> {
         match delta {
             Delta::ListStarted { sent } => {
                 self.listing += 1;
+                self.listing_open = true;
+                // A listing may be of a restored history, whose versions are others.
+                self.resumed = 0;
                 self.unreadable.clear();
                 self.listing_sent = sent;
                 self.floor = self.floor.max(sent);
@@ -195,15 +214,16 @@ impl Tracker {
             }
             Delta::Snapshot { resource_version, received, gap, after_version, .. } => {
                 self.end_listing(received, store)?;
+                self.listing_open = false;
                 self.counts.relists += 1;
                 self.covered_anew("pods", received, gap, after_version);
-                self.changes.push(Change::Checkpoint("pods", Some(resource_version)));
+                self.progress.reached("pods", resource_version);
             }
             Delta::Applied { object, received, live } => self.frame(object, received, live, false, store)?,
             Delta::Deleted { object, received, live } => self.frame(object, received, live, true, store)?,
             Delta::Bookmark { resource_version, received } => {
                 self.live = true;
-                self.changes.push(Change::Checkpoint("pods", Some(resource_version)));
+                self.progress.reached("pods", resource_version);
                 self.covered("pods", received);
             }
             Delta::Alive { at } => {
@@ -234,7 +254,9 @@ impl Tracker {
         let seen = Seen { source: Source::Watch, not_before: self.floor, received, live };
         self.observe(state, &seen, gone, store)?;
         self.live = live;
-        self.changes.push(Change::Checkpoint("pods", Some(version.to_string())));
+        if !self.listing_open {
+            self.progress.reached("pods", version);
+        }
         if live {
             self.covered("pods", received);
         }
@@ -261,30 +283,27 @@ impl Tracker {
     /// Takes a delta of the nodes' watch; `now` is when.
     pub fn nodes(&mut self, delta: Delta<NodeState>, now: Timestamp) {
         let error = self.clock_error;
+        let (next_claim, held, changes) = (&mut self.next_claim, &mut self.held, &mut self.changes);
+        let mut pen = Pen { error, next_claim, held, changes };
         match delta {
             Delta::ListStarted { sent } => self.nodes.start_listing(sent),
-            Delta::Listed(node) => {
-                let (next, held) = (&mut self.next_claim, &mut self.held);
-                self.nodes.listed(node, now, error, next, held, &mut self.changes);
-            }
+            Delta::Listed(node) => self.nodes.listed(node, now, &mut pen),
             Delta::Snapshot { resource_version, received, gap, after_version, .. } => {
-                self.nodes.end_listing(received, error, &mut self.changes);
+                self.nodes.end_listing(received, &mut pen);
                 self.covered_anew("nodes", received, gap, after_version);
-                self.changes.push(Change::Checkpoint("nodes", Some(resource_version)));
+                self.progress.reached("nodes", resource_version);
             }
             Delta::Applied { object, received, live } => {
                 let version = object.resource_version;
-                let (next, held) = (&mut self.next_claim, &mut self.held);
-                self.nodes.applied(object, self.floor, received, error, next, held, &mut self.changes);
+                self.nodes.applied(object, received, &mut pen);
                 self.node_frame(version, received, live);
             }
             Delta::Deleted { object, received, live } => {
-                let version = object.resource_version;
-                self.nodes.deleted(&object.uid, received, error, &mut self.changes);
-                self.node_frame(version, received, live);
+                self.nodes.deleted(&object.uid, received, &mut pen);
+                self.node_frame(object.resource_version, received, live);
             }
             Delta::Bookmark { resource_version, received } => {
-                self.changes.push(Change::Checkpoint("nodes", Some(resource_version)));
+                self.progress.reached("nodes", resource_version);
                 self.covered("nodes", received);
             }
             Delta::Alive { at } => self.covered("nodes", at),
@@ -298,7 +317,9 @@ impl Tracker {
     }
 
     fn node_frame(&mut self, version: u64, received: Timestamp, live: bool) {
-        self.changes.push(Change::Checkpoint("nodes", Some(version.to_string())));
+        if !self.nodes.is_listing() {
+            self.progress.reached("nodes", version);
+        }
         if live {
             self.covered("nodes", received);
         }
@@ -306,7 +327,7 @@ impl Tracker {
 
     fn covered(&mut self, source: &'static str, until: Timestamp) {
         if let Some((start, until)) = self.spans.extend(source, until) {
-            self.changes.push(Change::Covered { source, start, until });
+            self.progress.covered(source, start, until);
         }
     }
 
@@ -315,12 +336,13 @@ impl Tracker {
         let gap = gap.or_else(|| self.spans.gap_before(source, since));
         if let Some(gap) = gap {
             self.counts.gaps += 1;
-            let after = after.unwrap_or_default();
+            // The id is made of where the gap begins; without a version that is a time.
+            let after = after.unwrap_or_else(|| gap.from.to_string());
             let observation = Observation { gap: Some((gap, after)), ..Observation::default() };
             self.changes.push(Change::Observed(since, Source::Tracker, Box::new(observation)));
         }
         let (start, until) = self.spans.begin(source, since);
-        self.changes.push(Change::Covered { source, start, until });
+        self.progress.covered(source, start, until);
     }
 
     fn reject(&mut self, rejected: Rejected) {
@@ -341,25 +363,33 @@ impl Tracker {
     ///
     /// # Errors
     /// If the store cannot be read back.
-    pub fn confirmed(&mut self, id: i64, got: Confirmation, store: &impl Recall) -> Result<bool, podtrail_ledger::Error> {
+    pub fn confirmed(
+        &mut self,
+        id: i64,
+        got: Confirmation,
+        store: &impl Recall,
+    ) -> Result<bool, podtrail_ledger::Error> {
         let Some(known) = self.pods.get_mut(&id) else { return Ok(false) };
         self.counts.confirmations += 1;
         let found = got.found.filter(|found| *found.pod.uid == *known.uid);
-        let agrees = found.as_ref().is_some_and(|found| found.resource_version <= known.version);
-        if !agrees && (known.doubt.is_none() || !self.live) {
-            known.doubt.get_or_insert(got.received);
+        let reached = known.version.max(self.resumed);
+        let agrees = found.as_ref().is_some_and(|found| found.resource_version <= reached);
+        let doubt = Doubt { since: got.received, absent: found.is_none() };
+        let before = known.doubt.filter(|before| before.absent == doubt.absent);
+        if !agrees && (before.is_none() || !self.live) {
+            known.doubt = before.or(Some(doubt));
             return Ok(true);
         }
-        let doubt = known.doubt.take();
-        match (found, doubt) {
-            (Some(found), doubt) => {
-                self.counts.divergences += u64::from(!agrees && doubt.is_some());
+        known.doubt = None;
+        match found {
+            Some(found) => {
+                self.counts.divergences += u64::from(!agrees);
                 let seen = Seen { source: Source::Get, not_before: got.sent, received: got.received, live: false };
                 self.observe(found, &seen, false, store)?;
             }
-            (None, doubt) => {
+            None => {
                 self.counts.divergences += 1;
-                let ended = doubt.unwrap_or(got.received).saturating_add(self.clock_error);
+                let ended = before.unwrap_or(doubt).since.saturating_add(self.clock_error);
                 self.gone_unseen(id, Source::Get, got.received, ended, store)?;
             }
         }

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
+use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -22,9 +22,33 @@ impl Names {
     }
 }
 
-/// A hash of a pod's namespace and name; who uses it compares the names themselves.
-pub(super) fn name_hash(namespace: &str, name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (namespace, name).hash(&mut hasher);
-    hasher.finish()
+/// Pods' row numbers by a hash of something of theirs: a third of the memory that the thing itself would take as a key.
+///
+/// Whoever looks one up compares the thing itself. Of two with one hash the later is found.
+#[derive(Debug, Default)]
+pub(super) struct ByHash(HashMap<u64, i64>);
+
+impl ByHash {
+    fn hash(key: impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub(super) fn get(&self, key: impl Hash) -> Option<i64> {
+        self.0.get(&Self::hash(key)).copied()
+    }
+
+    pub(super) fn insert(&mut self, key: impl Hash, id: i64) {
+        self.0.insert(Self::hash(key), id);
+    }
+
+    /// Forgets that `key` is that of `id`, if it is.
+    pub(super) fn remove(&mut self, key: impl Hash, id: i64) {
+        if let Entry::Occupied(entry) = self.0.entry(Self::hash(key))
+            && *entry.get() == id
+        {
+            entry.remove();
+        }
+    }
 }

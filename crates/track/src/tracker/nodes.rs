@@ -5,10 +5,27 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use podtrail_event::{DEFAULT_NETWORK, NodeAddresses, Subject, Timestamp};
-use podtrail_ledger::{Change, Evidence, Interval, NodeRow, Observation, Source};
+use podtrail_ledger::{Change, ClaimRow, Evidence, Interval, NodeRow, Observation, Source};
 use podtrail_watch::NodeState;
 
 use super::known::Claimed;
+
+/// What the tracker lends for writing changes down.
+pub(super) struct Pen<'a> {
+    pub(super) error: Duration,
+    pub(super) next_claim: &'a mut i64,
+    pub(super) held: &'a mut Vec<(i64, Timestamp)>,
+    pub(super) changes: &'a mut Vec<Change>,
+}
+
+impl Pen<'_> {
+    fn log(&mut self, claims: Vec<ClaimRow>, at: Timestamp) {
+        if !claims.is_empty() {
+            let observation = Observation { claims, ..Observation::default() };
+            self.changes.push(Change::Observed(at, Source::Watch, Box::new(observation)));
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Node {
@@ -25,14 +42,22 @@ pub(super) struct Nodes {
     by_name: HashMap<String, String>,
     next: i64,
     listing: u32,
+    listing_open: bool,
     sent: Timestamp,
     unreadable: Vec<String>,
 }
 
 impl Nodes {
     pub(super) fn new(rows: Vec<NodeRow>, next: i64) -> Self {
-        let mut nodes =
-            Self { by_uid: HashMap::new(), by_name: HashMap::new(), next, listing: 0, sent: Timestamp::MIN, unreadable: Vec::new() };
+        let mut nodes = Self {
+            by_uid: HashMap::new(),
+            by_name: HashMap::new(),
+            next,
+            listing: 0,
+            listing_open: false,
+            sent: Timestamp::MIN,
+            unreadable: Vec::new(),
+        };
         let mut rows = rows;
         rows.sort_by_key(|row| row.id);
         for row in rows {
@@ -56,6 +81,7 @@ impl Nodes {
 
     pub(super) fn start_listing(&mut self, sent: Timestamp) {
         self.listing += 1;
+        self.listing_open = true;
         self.sent = sent;
         self.unreadable.clear();
     }
@@ -64,29 +90,26 @@ impl Nodes {
         self.unreadable.extend(name.map(str::to_owned));
     }
 
-    pub(super) fn listed(
-        &mut self,
-        state: NodeState,
-        now: Timestamp,
-        error: Duration,
-        next_claim: &mut i64,
-        held: &mut Vec<(i64, Timestamp)>,
-        changes: &mut Vec<Change>,
-    ) {
-        self.applied(state, self.sent, now, error, next_claim, held, changes);
+    pub(super) const fn is_listing(&self) -> bool {
+        self.listing_open
     }
 
-    pub(super) fn end_listing(&mut self, received: Timestamp, error: Duration, changes: &mut Vec<Change>) {
+    pub(super) fn listed(&mut self, state: NodeState, now: Timestamp, pen: &mut Pen<'_>) {
+        self.applied(state, now, pen);
+    }
+
+    pub(super) fn end_listing(&mut self, received: Timestamp, pen: &mut Pen<'_>) {
+        self.listing_open = false;
         let gone = |node: &&Node| {
             node.row.gone.is_none() && node.listed != self.listing && !self.unreadable.contains(&node.row.name)
         };
         let missing: Vec<String> = self.by_uid.values().filter(gone).map(|node| node.row.uid.clone()).collect();
         for uid in missing {
-            self.deleted(&uid, received, error, changes);
+            self.deleted(&uid, received, pen);
         }
     }
 
-    pub(super) fn deleted(&mut self, uid: &str, received: Timestamp, error: Duration, changes: &mut Vec<Change>) {
+    pub(super) fn deleted(&mut self, uid: &str, received: Timestamp, pen: &mut Pen<'_>) {
         let Some(node) = self.by_uid.get_mut(uid) else { return };
         if node.row.gone.is_some() {
             return;
@@ -94,29 +117,19 @@ impl Nodes {
         node.row.gone = Some(received);
         let mut rows = Vec::new();
         for mut claim in std::mem::take(&mut node.claims) {
-            claim.interval.tighten(Evidence::EndedBy(received.saturating_add(error)));
+            claim.interval.tighten(Evidence::EndedBy(received.saturating_add(pen.error)));
             node.past.push((claim.ip, claim.ordinal));
             rows.push(claim.row(Subject::Node, node.row.id));
         }
-        changes.push(Change::Node(node.row.clone()));
-        log(rows, received, changes);
+        pen.changes.push(Change::Node(node.row.clone()));
+        pen.log(rows, received);
     }
 
-    /// Takes a state of a node that was made at `not_before` or later.
-    #[expect(clippy::too_many_arguments, reason = "the tracker's own parts, borrowed one by one")]
-    pub(super) fn applied(
-        &mut self,
-        state: NodeState,
-        not_before: Timestamp,
-        received: Timestamp,
-        error: Duration,
-        next_claim: &mut i64,
-        held: &mut Vec<(i64, Timestamp)>,
-        changes: &mut Vec<Change>,
-    ) {
+    /// Takes a state of a node.
+    pub(super) fn applied(&mut self, state: NodeState, received: Timestamp, pen: &mut Pen<'_>) {
         let namesake = self.by_name.get(&state.name).filter(|uid| **uid != state.uid).cloned();
         if let Some(old) = namesake {
-            self.deleted(&old, received, error, changes);
+            self.deleted(&old, received, pen);
         }
         self.by_name.insert(state.name.clone(), state.uid.clone());
         let listing = self.listing;
@@ -134,22 +147,23 @@ impl Nodes {
         if node.row.addresses != addresses || node.row.gone.is_some() {
             node.row.addresses = addresses;
             node.row.gone = None;
-            changes.push(Change::Node(node.row.clone()));
+            pen.changes.push(Change::Node(node.row.clone()));
         }
-        let rows = node.claim(&state, received.saturating_add(error), error, next_claim);
-        let until = not_before.saturating_sub(error);
+        let rows = node.claim(&state, received.saturating_add(pen.error), pen);
+        // It was made after the last listing was asked for; its stamps do not say when.
+        let until = self.sent.saturating_sub(pen.error);
         for claim in &mut node.claims {
             if claim.interval.tighten(Evidence::HeldUntil(until)) {
-                held.push((claim.id, until));
+                pen.held.push((claim.id, until));
             }
         }
-        log(rows, received, changes);
+        pen.log(rows, received);
     }
 }
 
 impl Node {
     /// Begins and ends claims as the state's addresses say.
-    fn claim(&mut self, state: &NodeState, shown: Timestamp, error: Duration, next_claim: &mut i64) -> Vec<podtrail_ledger::ClaimRow> {
+    fn claim(&mut self, state: &NodeState, shown: Timestamp, pen: &mut Pen<'_>) -> Vec<ClaimRow> {
         let mut ips: Vec<IpAddr> = state.addresses.iter().filter_map(|(_, address)| address.parse().ok()).collect();
         ips.sort_unstable();
         ips.dedup();
@@ -168,20 +182,14 @@ impl Node {
                 continue;
             }
             let ordinal = self.past.iter().filter(|(past, _)| *past == ip).map(|(_, n)| n + 1).max().unwrap_or(0);
-            let earliest = state.created.unwrap_or(Timestamp::MIN).saturating_sub(error);
+            let earliest = state.created.unwrap_or(Timestamp::MIN).saturating_sub(pen.error);
             let interval = Interval::starting(earliest, shown);
-            let claim = Claimed { id: *next_claim, network: DEFAULT_NETWORK.into(), ip, ordinal, shared: false, interval };
-            *next_claim += 1;
+            let claim =
+                Claimed { id: *pen.next_claim, network: DEFAULT_NETWORK.into(), ip, ordinal, shared: false, interval };
+            *pen.next_claim += 1;
             rows.push(claim.row(Subject::Node, id));
             self.claims.push(claim);
         }
         rows
-    }
-}
-
-fn log(claims: Vec<podtrail_ledger::ClaimRow>, at: Timestamp, changes: &mut Vec<Change>) {
-    if !claims.is_empty() {
-        let observation = Observation { claims, ..Observation::default() };
-        changes.push(Change::Observed(at, Source::Watch, Box::new(observation)));
     }
 }

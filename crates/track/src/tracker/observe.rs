@@ -2,12 +2,12 @@
 
 use std::mem;
 
-use podtrail_event::{Address, Bounds, EventKind, NodeAddresses, Pod, Subject, Timestamp};
+use podtrail_event::{Address, Bounds, DEFAULT_NETWORK, EventKind, NodeAddresses, Pod, Subject, Timestamp};
 use podtrail_ledger::{Change, ClaimRow, Error, Evidence, Happened, Interval, Observation, PodRow, Source};
 use podtrail_watch::{Phase, PodState};
 
 use super::known::{Claimed, Known, after, digest, hand_over};
-use super::names::{Names, name_hash};
+use super::names::Names;
 use super::seen::{Seen, Times, forced};
 use super::{Recall, Tracker};
 
@@ -59,8 +59,8 @@ impl Outcome {
 
 impl Tracker {
     pub(super) fn remember(&mut self, known: Known) {
-        self.by_uid.insert(known.uid.clone(), known.id);
-        self.by_name.insert(name_hash(&known.namespace, &known.name), known.id);
+        self.by_uid.insert(&*known.uid, known.id);
+        self.by_name.insert((&*known.namespace, &*known.name), known.id);
         self.born.push(known.id);
         self.pods.insert(known.id, known);
     }
@@ -81,13 +81,19 @@ impl Tracker {
         }
         self.open_claims += 1;
         if !shared {
-            self.by_address.insert((claimed.network.clone(), ip), holder);
+            self.by_address.insert((&*claimed.network, ip), holder);
         }
         known.claims.push(claimed);
     }
 
     /// Takes one state of one pod; `gone`: its last.
-    pub(super) fn observe(&mut self, state: PodState, seen: &Seen, gone: bool, store: &impl Recall) -> Result<(), Error> {
+    pub(super) fn observe(
+        &mut self,
+        state: PodState,
+        seen: &Seen,
+        gone: bool,
+        store: &impl Recall,
+    ) -> Result<(), Error> {
         let Some(id) = self.identify(&state, seen, gone, store)? else { return Ok(()) };
         let known = self.pods.get_mut(&id).expect("identify has just found it");
         known.listed = self.listing;
@@ -124,10 +130,17 @@ impl Tracker {
     }
 
     /// The row of the state's pod, new if need be; `None` if the state says nothing that is not known.
-    fn identify(&mut self, state: &PodState, seen: &Seen, gone: bool, store: &impl Recall) -> Result<Option<i64>, Error> {
+    fn identify(
+        &mut self,
+        state: &PodState,
+        seen: &Seen,
+        gone: bool,
+        store: &impl Recall,
+    ) -> Result<Option<i64>, Error> {
         let pod = &state.pod;
-        if let Some(id) = self.by_uid.get(&*pod.uid) {
-            return Ok(Some(*id));
+        let known = self.by_uid.get(&*pod.uid).filter(|id| self.pods.get(id).is_some_and(|k| *k.uid == *pod.uid));
+        if known.is_some() {
+            return Ok(known);
         }
         let stored = match self.gone.get(&*pod.uid) {
             Some(row) => Some(row.clone()),
@@ -135,7 +148,9 @@ impl Tracker {
         };
         let row = match stored {
             // It was known to be gone, and this only says what was known before.
-            Some(row) if gone || state.resource_version <= row.version => return Ok(None),
+            Some(_) if gone => return Ok(None),
+            // A listing is right even then: an API server restored from a backup has an older version of the pod.
+            Some(row) if state.resource_version <= row.version && seen.source != Source::List => return Ok(None),
             Some(row) => row,
             None if gone && state.addresses.is_empty() => return Ok(None),
             None => {
@@ -144,8 +159,9 @@ impl Tracker {
                 PodRow { id, version: 0, created: false, deleted: false, gone: None, pod: pod.clone() }
             }
         };
-        let namesake = self.by_name.get(&name_hash(&pod.namespace, &pod.name)).copied();
-        let is_old = |old: &i64| self.pods.get(old).is_some_and(|k| *k.name == *pod.name && *k.namespace == *pod.namespace);
+        let namesake = self.by_name.get((&*pod.namespace, &*pod.name));
+        let is_old =
+            |old: &i64| self.pods.get(old).is_some_and(|k| *k.name == *pod.name && *k.namespace == *pod.namespace);
         if let Some(old) = namesake.filter(is_old) {
             // The name was free when the new pod was made: the old one had gone.
             let made = pod.created.map(|t| t.saturating_add(std::time::Duration::from_secs(1)));
@@ -182,10 +198,7 @@ impl Tracker {
             out.released(&claim);
             self.open_claims -= usize::from(by.is_some());
         }
-        let holder = (claim.network.clone(), claim.ip);
-        if self.by_address.get(&holder) == Some(&known.id) {
-            self.by_address.remove(&holder);
-        }
+        self.by_address.remove((&*claim.network, claim.ip), known.id);
         known.past.push((claim.address(), claim.ordinal));
         out.claims.push(claim.row(Subject::Pod, known.id));
     }
@@ -202,12 +215,19 @@ impl Tracker {
         // Stamps of containers bound the start of the addresses that the pod began with, not of later ones.
         let first = known.claims.is_empty() && known.past.is_empty();
         let old: Vec<Claimed> = mem::take(&mut known.claims);
+        known.claims.reserve_exact(state.addresses.len());
         for address in &state.addresses {
             if let Some(claim) = old.iter().find(|claim| claim.is(address)) {
                 known.claims.push(claim.clone());
                 continue;
             }
-            let latest = if first { times.start_latest } else { times.shown };
+            if times.may_end && known.last_held(address) {
+                // Given away before it ended, and shown still: history.
+                continue;
+            }
+            // Nor of other networks, which may be attached at any time.
+            let dated = first && *address.network == *DEFAULT_NETWORK;
+            let latest = if dated { times.start_latest } else { times.shown };
             let mut interval = Interval::starting(times.start_earliest, latest);
             if !first {
                 interval.tighten(Evidence::NotBefore(previous_end(out, address)));
@@ -221,8 +241,12 @@ impl Tracker {
             if !shared {
                 self.take_over(known.id, &mut claim, times, store)?;
             }
-            self.open_claims += 1;
             out.event(EventKind::AddressAssigned, claim.interval.start(), Some((address.clone(), ordinal)));
+            if claim.interval.end_latest.is_some() {
+                out.released(&claim);
+            } else {
+                self.open_claims += 1;
+            }
             out.claims.push(claim.row(Subject::Pod, known.id));
             known.claims.push(claim);
         }
@@ -231,17 +255,18 @@ impl Tracker {
 
     /// Another pod had the address: one of the two had released it when the other began to hold it.
     fn take_over(&mut self, id: i64, claim: &mut Claimed, times: &Times, store: &impl Recall) -> Result<(), Error> {
-        let place = (claim.network.clone(), claim.ip);
-        let Some(other) = self.by_address.get(&place).copied() else {
+        let network = claim.network.clone();
+        let place = (&*network, claim.ip);
+        let Some(mut rival) = self.by_address.get(place).and_then(|other| self.pods.remove(&other)) else {
             self.by_address.insert(place, id);
             return Ok(());
         };
-        let Some(mut rival) = self.pods.remove(&other) else { return Ok(()) };
-        let Some(place_of) = rival.claims.iter().position(|c| c.network == claim.network && c.ip == claim.ip) else {
+        let other = rival.id;
+        let Some(old) = rival.claims.iter_mut().find(|c| c.network == claim.network && c.ip == claim.ip) else {
+            self.by_address.insert(place, id);
             self.pods.insert(other, rival);
             return Ok(());
         };
-        let old = &mut rival.claims[place_of];
         let was_open = old.interval.end_latest.is_none();
         let (old_first, new_first) = (after(&claim.interval, &old.interval), after(&old.interval, &claim.interval));
         let order = match (old_first, new_first) {
@@ -308,7 +333,7 @@ impl Tracker {
         let stored = store.pod(id)?.map(|row| row.pod);
         let stored = self.pending_pod(id).or(stored);
         let Some(mut known) = self.pods.remove(&id) else { return Ok(()) };
-        let shown = if known.claims.is_empty() { last_shown(&known) } else { known.addresses() };
+        let shown = if known.claims.is_empty() { known.last_shown() } else { known.addresses() };
         let mut out = Outcome::default();
         let earliest = known.claims.iter().map(|c| c.interval.end_earliest).max().unwrap_or(Timestamp::MIN);
         let earliest = if earliest == Timestamp::MIN { by } else { earliest.min(by) };
@@ -343,7 +368,8 @@ impl Tracker {
                 Change::ForgetPod(known.id)
             } else {
                 let (id, version, created, deleted) = (known.id, known.version, known.created, known.deleted);
-                let row = PodRow { id, version, created, deleted, gone: gone.then_some(seen.received), pod: pod.clone() };
+                let row =
+                    PodRow { id, version, created, deleted, gone: gone.then_some(seen.received), pod: pod.clone() };
                 if gone {
                     self.gone.insert(known.uid.clone(), row.clone());
                 }
@@ -356,11 +382,8 @@ impl Tracker {
         }
         if gone {
             self.dead.push(known.id);
-            self.by_uid.remove(&known.uid);
-            let name = name_hash(&known.namespace, &known.name);
-            if self.by_name.get(&name) == Some(&known.id) {
-                self.by_name.remove(&name);
-            }
+            self.by_uid.remove(&*known.uid, known.id);
+            self.by_name.remove((&*known.namespace, &*known.name), known.id);
         } else {
             self.pods.insert(known.id, known);
         }
@@ -389,7 +412,15 @@ impl Tracker {
         let node_addresses: NodeAddresses = self.nodes.addresses(pod.node.as_deref().unwrap_or_default());
         let events = out.events;
         let pod = Some(Box::new(pod));
-        Observation { resource_version: version, pod, addresses, node_addresses, events, claims, ..Observation::default() }
+        Observation {
+            resource_version: version,
+            pod,
+            addresses,
+            node_addresses,
+            events,
+            claims,
+            ..Observation::default()
+        }
     }
 }
 
@@ -398,8 +429,4 @@ fn previous_end(out: &Outcome, address: &Address) -> Timestamp {
     let same = |row: &&ClaimRow| row.network == address.network && row.ip.is_ipv4() == address.ip.is_ipv4();
     let ends = out.claims.iter().filter(same).filter(|row| row.interval.end_latest.is_some());
     ends.map(|row| row.interval.end_earliest).max().unwrap_or(Timestamp::MIN)
-}
-
-fn last_shown(known: &Known) -> Vec<Address> {
-    known.past.iter().map(|(address, _)| address.clone()).collect()
 }

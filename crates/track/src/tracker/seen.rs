@@ -36,7 +36,9 @@ impl Skew {
         let before = *self;
         let stamps = [state.kubelet_started, state.running_since, state.finished];
         let latest = stamps.into_iter().flatten().max().unwrap_or(Timestamp::MIN);
-        self.fast = self.fast.max(latest.saturating_duration_since(received));
+        if latest > received {
+            self.fast = self.fast.max(latest.saturating_duration_since(received) + STAMP);
+        }
         if let (Some(scheduled), Some(started), false) = (state.scheduled, state.kubelet_started, state.mirror) {
             let behind = scheduled.saturating_duration_since(started);
             if !behind.is_zero() {
@@ -79,7 +81,7 @@ impl Times {
             (false, false) => Some(seen.not_before.saturating_sub(error)),
         };
         Self {
-            start_earliest: start_earliest(state, error),
+            start_earliest: start_earliest(state, skew, error),
             start_latest,
             shown,
             held_until,
@@ -97,10 +99,10 @@ impl Times {
 }
 
 /// No sandbox is made before the pod is made and bound to a node; but a static pod runs before the API knows of it.
-fn start_earliest(state: &PodState, error: Duration) -> Timestamp {
+fn start_earliest(state: &PodState, skew: Skew, error: Duration) -> Timestamp {
     let created = state.pod.created.unwrap_or(Timestamp::MIN);
     let from = if state.mirror {
-        state.kubelet_started.map_or(created, |started| started.min(created))
+        state.kubelet_started.map_or(created, |started| started.saturating_sub(skew.fast).min(created))
     } else {
         state.scheduled.map_or(created, |scheduled| scheduled.max(created))
     };

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use podtrail_event::{Gap, Timestamp};
+use podtrail_ledger::Change;
 
 /// Since when, and until when, each source has been watched without interruption.
 #[derive(Debug)]
@@ -37,5 +38,54 @@ impl Spans {
         let span = (since, since);
         self.0.insert(source.to_owned(), span);
         span
+    }
+}
+
+/// A version that a watch has reached, as it came.
+#[derive(Debug)]
+pub(super) enum Version {
+    OfObject(u64),
+    Said(String),
+}
+
+impl From<u64> for Version {
+    fn from(version: u64) -> Self {
+        Self::OfObject(version)
+    }
+}
+
+impl From<String> for Version {
+    fn from(version: String) -> Self {
+        Self::Said(version)
+    }
+}
+
+/// How far the watches have got since the last commit: of many steps only the last is worth storing.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    reached: BTreeMap<&'static str, Version>,
+    covered: BTreeMap<(&'static str, Timestamp), Timestamp>,
+}
+
+impl Progress {
+    pub(super) fn reached(&mut self, source: &'static str, version: impl Into<Version>) {
+        self.reached.insert(source, version.into());
+    }
+
+    pub(super) fn covered(&mut self, source: &'static str, start: Timestamp, until: Timestamp) {
+        self.covered.insert((source, start), until);
+    }
+
+    pub(super) fn take(&mut self, changes: &mut Vec<Change>) {
+        for (source, version) in std::mem::take(&mut self.reached) {
+            let version = match version {
+                Version::OfObject(version) => version.to_string(),
+                Version::Said(version) => version,
+            };
+            changes.push(Change::Checkpoint(source, Some(version)));
+        }
+        for ((source, start), until) in std::mem::take(&mut self.covered) {
+            changes.push(Change::Covered { source, start, until });
+        }
     }
 }

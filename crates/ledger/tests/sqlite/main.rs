@@ -1,0 +1,17 @@
+//! The durable store: what it keeps, what it refuses, what it answers.
+
+#![cfg(feature = "sqlite")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod commit;
+mod disk;
+mod history;
+mod kill;
+mod ledger;
+mod owner;
+mod refuse;
+mod retention;
+mod verify;
+
+#[path = "../truth/mod.rs"]
+mod truth;

@@ -1,0 +1,173 @@
+//! What was not watched.
+
+use podtrail_event::Record;
+use podtrail_watch::{Delta, PodState};
+
+use crate::harness::{Shown, World, pod, running, t, within};
+
+const X: &str = "10.0.0.1";
+const Y: &str = "10.0.0.2";
+
+#[test]
+fn relist_releases_what_was_missed_and_dates_what_is_new() {
+    let mut world = World::new();
+    let (stays, goes) = (running("stays", "web-1", 10.0, X), running("goes", "web-2", 10.0, Y));
+    world.at(11.1).applied(&stays).applied(&goes).at(20.0).confirmed(&stays).confirmed(&goes).alive();
+    // Between 20 and 100 one is removed and another created, with nothing of it seen.
+    let comes = running("comes", "web-3", 60.0, Y);
+    world.at(100.0).list(Some(20.0), &[stays.clone(), comes.clone()]);
+    world.at(130.0).confirmed(&stays).confirmed(&comes).alive();
+    // What is on both sides of a gap was there within it.
+    world.says(X, &[(18.0, "certain stays"), (50.0, "certain stays"), (120.0, "certain stays")]);
+    world.says(
+        Y,
+        &[
+            (18.0, "certain goes"),
+            (40.0, "unknown goes"),
+            (61.0, "unknown comes goes"),
+            (70.0, "certain comes"),
+            (120.0, "certain comes"),
+        ],
+    );
+    // An address that no known pod had may have been a pod's that was never seen.
+    world.says("10.0.0.9", &[(15.0, "nobody"), (50.0, "unknown"), (120.0, "nobody")]);
+    assert_eq!(world.told("goes").last().unwrap(), "deleted");
+    within(world.events("goes").pop().unwrap().time, 18.0..=20.0, Some(100.0..=101.0));
+    let gaps = world.reply("10.0.0.9", 50.0).gaps;
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((gaps[0].from, gaps[0].to), (t(20.0), t(100.0)));
+}
+
+#[test]
+fn pod_born_and_gone_within_a_gap_is_never_denied() {
+    let mut world = World::new();
+    let later = running("later", "web-1", 90.0, X);
+    world.at(20.0).alive().at(100.0).list(Some(20.0), std::slice::from_ref(&later)).at(130.0).confirmed(&later).alive();
+    world.says(X, &[(15.0, "nobody"), (50.0, "unknown"), (88.5, "unknown"), (120.0, "certain later")]);
+}
+
+#[test]
+fn each_gap_is_one_record_whose_id_does_not_depend_on_the_tracker() {
+    let ids = |world: &World| -> Vec<_> {
+        world.records().iter().filter(|record| matches!(record, Record::Gap(_))).map(Record::id).collect()
+    };
+    let tell = |delay: f64| {
+        let mut world = World::new();
+        let a = running("a", "web-1", 10.0, X);
+        world.at(11.0 + delay).applied(&a).at(60.0 + delay).list(Some(12.0 + delay), &[a.clone()]);
+        world.at(80.0).applied(&a.clone().label("x", "y")).at(120.0).list(Some(81.0), &[a]);
+        ids(&world)
+    };
+    let (one, other) = (tell(0.1), tell(0.3));
+    assert_eq!(one.len(), 2);
+    assert_eq!(one, other);
+    assert_ne!(one[0], one[1]);
+}
+
+#[test]
+fn gaps_without_a_version_before_them_are_told_apart() {
+    let mut world = World::new();
+    // The watch knows of no gap; the ledger does.
+    world.at(50.0).alive().at(70.0).list(None, &[]).at(90.0).alive().at(120.0).list(None, &[]);
+    assert_eq!(world.gaps(), 2);
+    assert_eq!(world.tracker.counts().gaps, 2);
+    world.says(X, &[(48.0, "nobody"), (60.0, "unknown"), (80.0, "nobody"), (100.0, "unknown")]);
+}
+
+#[test]
+fn first_start_is_no_gap_and_what_was_before_is_not_known() {
+    let mut world = World::unwatched();
+    let a = running("a", "web-1", -100.0, X);
+    world.at(10.0).list(None, std::slice::from_ref(&a)).at(40.0).confirmed(&a).alive();
+    assert_eq!(world.gaps(), 0);
+    // What it says of itself dates it back; of others nothing is known.
+    world.says(X, &[(-200.0, "unknown"), (-50.0, "certain a"), (30.0, "certain a")]);
+    world.says(Y, &[(-50.0, "unknown"), (30.0, "nobody")]);
+}
+
+/// An object that a listing has and that cannot be read is not missing.
+#[test]
+fn pod_whose_entry_in_a_listing_cannot_be_read_is_not_released() {
+    use podtrail_watch::PodLite;
+
+    let mut world = World::new();
+    let (a, b) = (running("a", "web-1", 10.0, X), running("b", "web-2", 10.0, Y));
+    world.at(11.1).applied(&a).applied(&b);
+    // What cannot be used of an object, as the decoder reports it.
+    let spoilt = br#"{"metadata":{"uid":"a","namespace":"shop","name":"web-1","resourceVersion":"7"},"status":{"podIP":"no address"}}"#;
+    let mut rejected = Vec::new();
+    PodLite::object(spoilt).unwrap().state(t(60.0), &mut rejected).unwrap();
+    world.at(60.0).begin_list();
+    world.take(Delta::Rejected(rejected.pop().unwrap())).end_list(Some(12.0), Some("9".into()));
+    assert_eq!(world.told("a"), ["address-assigned 10.0.0.1", "created"]);
+    assert_eq!(world.told("b").last().unwrap(), "deleted");
+    assert_eq!(world.tracker.counts().rejected, 1);
+    world.at(90.0).confirmed(&a).alive();
+    world.says(X, &[(30.0, "certain a"), (80.0, "certain a")]);
+}
+
+/// An API server restored from a backup has again what was deleted, at an older version.
+#[test]
+fn pod_that_a_restored_api_server_has_again_is_tracked_again() {
+    let mut world = World::new();
+    let a = running("a", "web-1", 10.0, X);
+    world.at(11.1).applied(&a).at(30.0).confirmed(&a);
+    world.at(40.0).deleted(&a.clone().deleting(38.0, 1).ends(39.0)).at(50.0).alive();
+    world.says(X, &[(25.0, "certain a"), (45.0, "nobody")]);
+    // The history goes back to before the deletion.
+    world.version = 50;
+    world.at(100.0).list(Some(50.0), std::slice::from_ref(&a)).at(130.0).confirmed(&a).alive();
+    world.says(X, &[(25.0, "certain a"), (120.0, "certain a")]);
+    assert_eq!(world.claim("a", X).ordinal, 1, "it holds the address for the second time");
+    world.at(150.0).deleted(&a.deleting(148.0, 1).ends(149.0)).at(160.0).alive();
+    world.says(X, &[(120.0, "certain a"), (155.0, "nobody")]);
+    let told = world.told("a");
+    assert_eq!(told.iter().filter(|event| *event == "created").count(), 1);
+    assert_eq!(told.iter().filter(|event| *event == "deleted").count(), 1);
+    assert_eq!(told.iter().filter(|event| event.starts_with("address")).count(), 4);
+}
+
+/// A streaming list may be interrupted by changes: until it is complete there is nothing to resume from.
+#[test]
+fn unfinished_listing_leaves_no_checkpoint() {
+    let mut world = World::unwatched();
+    let (a, b) = (running("a", "web-1", 1.0, X), running("b", "web-2", 1.0, Y));
+    world.at(10.0).begin_list();
+    let listed = |world: &mut World, shown: &Shown| {
+        let state = world.next(shown);
+        world.take(Delta::Listed(state));
+    };
+    listed(&mut world, &a);
+    let object = PodState { resource_version: world.version + 1, ..a.clone().deleting(9.0, 0).0 };
+    world.take(Delta::Deleted { object, received: t(10.5), live: false });
+    assert!(world.store().live().unwrap().checkpoints.is_empty(), "b has not been listed yet");
+    listed(&mut world, &b);
+    world.end_list(None, None);
+    assert!(world.store().live().unwrap().checkpoints.contains_key("pods"));
+    assert_eq!(world.told("a").last().unwrap(), "deleted");
+    world.at(30.0).confirmed(&b);
+    world.says(Y, &[(20.0, "certain b")]);
+}
+
+#[test]
+fn listing_that_starts_over_counts_once() {
+    let mut world = World::new();
+    let (a, b) = (running("a", "web-1", 10.0, X), running("b", "web-2", 10.0, Y));
+    world.at(11.1).applied(&a).applied(&b);
+    world.at(40.0).begin_list();
+    let object = PodState { resource_version: 500, ..b.0.clone() };
+    world.take(Delta::Listed(object));
+    // The token of its next page expires: b has gone meanwhile.
+    world.at(50.0).list(Some(12.0), std::slice::from_ref(&a)).at(60.0).alive();
+    world.says(Y, &[(55.0, "nobody")]);
+    assert_eq!((world.gaps(), world.tracker.counts().relists), (1, 2));
+    assert_eq!(world.told("b").last().unwrap(), "deleted");
+    assert_eq!(world.told("a"), ["address-assigned 10.0.0.1", "created"]);
+}
+
+#[test]
+fn pending_pods_are_listed_without_a_word() {
+    let mut world = World::unwatched();
+    world.at(10.0).list(None, &[pod("a", "web-1", 1.0)]).at(50.0).list(Some(10.0), &[]);
+    assert_eq!(world.records().len(), 1, "the gap");
+}
