@@ -149,6 +149,22 @@ impl Coverage {
         Self::new(spans, clock_error)
     }
 
+    /// What is left of it without these gaps, each from its first instant to its last.
+    ///
+    /// A gap may begin within a span: that nothing was heard was first taken for that nothing happened.
+    pub fn without(&self, gaps: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
+        let mut spans = self.spans.clone();
+        for (from, to) in gaps {
+            let parts = spans.into_iter().flat_map(|(start, until)| {
+                let apart = until < from || to < start;
+                // The second part of a span that is whole begins after it has ended: it is none.
+                if apart { [(start, until), (Timestamp::MAX, until)] } else { [(start, from), (to, until)] }
+            });
+            spans = parts.filter(|(start, until)| start <= until).collect();
+        }
+        Self { spans, clock_error: self.clock_error }
+    }
+
     /// The spans, in order.
     pub fn spans(&self) -> &[(Timestamp, Timestamp)] {
         &self.spans

@@ -85,3 +85,14 @@ fn none_and_one_are_left_as_they_are() {
     assert_eq!(fast(&[]), []);
     assert_eq!(fast(&[starting(1, 2, None)]), [(starting(1, 2, None), true, 0)]);
 }
+
+#[test]
+fn one_that_contradicts_all_others_does_not_make_it_slow() {
+    // Compared each with each, this takes a minute.
+    let mut held = vec![starting(0, 0, Some(1_000_000))];
+    held.extend((1..20_000).map(|n| starting(n * 10, n * 10, Some(n * 10 + 5))));
+    let started = std::time::Instant::now();
+    let got = fast(&held);
+    assert!(started.elapsed() < std::time::Duration::from_secs(10));
+    assert_eq!(got[1].0.end_latest, Some(t(20)));
+}

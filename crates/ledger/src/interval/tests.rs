@@ -154,6 +154,22 @@ fn an_instant_within_the_clock_error_of_an_edge_is_not_covered() {
 }
 
 #[test]
+fn a_gap_is_not_covered_wherever_it_lies() {
+    let coverage = Coverage::new([(t(0), t(100)), (t(120), t(200))], Duration::ZERO);
+    for (gap, want) in [
+        ((100, 120), &[(0, 100), (120, 200)][..]),
+        ((90, 120), &[(0, 90), (120, 200)]), // silence was taken for coverage from 90 to 100
+        ((40, 60), &[(0, 40), (60, 100), (120, 200)]),
+        ((105, 110), &[(0, 100), (120, 200)]),
+        ((-5, 300), &[]),
+    ] {
+        let left = coverage.without([(t(gap.0), t(gap.1))]);
+        let want: Vec<_> = want.iter().map(|(from, until)| (t(*from), t(*until))).collect();
+        assert_eq!(left.spans(), want, "{gap:?}");
+    }
+}
+
+#[test]
 fn what_both_cover_has_the_larger_clock_error() {
     let of = |error| Coverage::new([(t(0), t(100))], Duration::from_nanos(error));
     assert_eq!(of(3).intersect(&of(7)).clock_error(), Duration::from_nanos(7));

@@ -114,8 +114,14 @@ impl Store {
             let (source, span) = span?;
             sources.entry(source).or_default().push(span);
         }
-        let coverages = sources.into_values().map(|spans| Coverage::new(spans, self.clock_error()));
-        Ok(coverages.reduce(|a, b| a.intersect(&b)).unwrap_or_else(|| Coverage::new([], self.clock_error())))
+        let mut gaps = self.db.prepare_cached("SELECT from_time, to_time FROM gaps WHERE source = ?1")?;
+        let mut coverages = Vec::with_capacity(sources.len());
+        for (source, spans) in sources {
+            let gaps = gaps.query_map([&source], |row| Ok((rows::time(row, 0)?, rows::time(row, 1)?)))?;
+            let gaps: Vec<_> = gaps.collect::<rusqlite::Result<_>>()?;
+            coverages.push(Coverage::new(spans, self.clock_error()).without(gaps));
+        }
+        Ok(coverages.into_iter().reduce(|a, b| a.intersect(&b)).unwrap_or_else(|| Coverage::new([], self.clock_error())))
     }
 
     fn gaps_at(&self, at: Timestamp) -> rusqlite::Result<Vec<Gap>> {
