@@ -1,1 +1,147 @@
 //! Which Kubernetes pod held an IP address, at any instant.
+//!
+//! podtrail watches the pods of a cluster, keeps a durable history of which pod held which address, and answers "who had
+//! 10.244.0.17 at 20:45?" with bounds and a reason, never with a guess. This crate is the front page: it re-exports the
+//! crates of the family, each behind a feature, and adds nothing.
+//!
+//! # Ask a ledger
+//!
+//! A ledger is one SQLite file. It can be asked while a tracker writes it.
+//!
+#![cfg_attr(feature = "sqlite", doc = "```no_run")]
+#![cfg_attr(not(feature = "sqlite"), doc = "```ignore")]
+//! use podtrail::ledger::Store;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let store = Store::open_read_only("podtrail.db")?;
+//!     let reply = store.owner("default", "10.244.0.17".parse()?, "2026-01-24T20:45:00Z".parse()?)?;
+//!     println!("{}: {}", reply.answer.as_str(), reply.reason);
+//!     for claim in reply.answer.named() {
+//!         println!("{}/{} {} on {}", claim.namespace, claim.name, claim.uid, claim.node);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Keep a ledger
+//!
+//! `track` has the parts of a tracker: a commit loop, a watch and a source of records for each sink. It spawns nothing:
+//! run them where you like.
+//!
+#![cfg_attr(feature = "track", doc = "```no_run")]
+#![cfg_attr(not(feature = "track"), doc = "```ignore")]
+//! use std::time::Duration;
+//!
+//! use podtrail::event::Cluster;
+//! use podtrail::ledger::Store;
+//! use podtrail::track::{Config, Metrics, Tracking};
+//!
+//! # async fn keep() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = podtrail::watch::client(None, None).await?;
+//! let cluster = Cluster::new(podtrail::watch::cluster_uid(&client).await?);
+//! let store = Store::open("podtrail.db", &cluster, Duration::from_secs(1))?;
+//! let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
+//! let mut tracking = Tracking::new(store, Config::default(), metrics)?;
+//! let committer = tracking.committer().expect("it is taken once");
+//! let committing = std::thread::spawn(move || committer.run(|| ()));
+//! tracking.watch(client, std::future::pending()).await;
+//! # drop(committing);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Only watch
+//!
+//! `watch` is a stream of what happens to pods and nodes that resumes where it stopped and says what it has missed.
+//!
+#![cfg_attr(feature = "watch", doc = "```no_run")]
+#![cfg_attr(not(feature = "watch"), doc = "```ignore")]
+//! use futures::StreamExt as _;
+//! use podtrail::watch::{Config, Delta};
+//!
+//! # async fn watch() -> Result<(), podtrail::watch::Error> {
+//! let client = podtrail::watch::client(None, None).await?;
+//! let mut pods = podtrail::watch::pods(client, Config::default(), None);
+//! while let Some(delta) = pods.next().await {
+//!     match delta {
+//!         Delta::Applied { object: pod, .. } => println!("{}: {:?}", pod.pod.name, pod.addresses),
+//!         Delta::Snapshot { gap: Some(gap), .. } => println!("nothing is known from {} to {}", gap.from, gap.to),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Only the algebra
+//!
+//! `ledger` without `sqlite` is pure: intervals with four bounds, evidence that tightens them, an index in memory. It
+//! knows no runtime, no Kubernetes and no clock.
+//!
+#![cfg_attr(feature = "ledger", doc = "```")]
+#![cfg_attr(not(feature = "ledger"), doc = "```ignore")]
+//! use std::time::Duration;
+//!
+//! use podtrail::event::Timestamp;
+//! use podtrail::ledger::{Answer, Coverage, Evidence, Interval, decide};
+//!
+//! let t = Timestamp::from_second;
+//! let mut web = Interval::starting(t(10), t(12));
+//! web.tighten(Evidence::HeldUntil(t(40)));
+//! web.tighten(Evidence::EndedBy(t(45)));
+//! let watched = Coverage::new([(t(0), t(100))], Duration::from_secs(1));
+//!
+//! assert_eq!(decide([("web-1", web)], &watched, t(30)), Answer::Certain("web-1"));
+//! assert_eq!(decide([("web-1", web)], &watched, t(42)), Answer::Ambiguous(vec!["web-1"])); // it, or nobody
+//! ```
+//!
+//! # Test against a cluster that is none
+//!
+//! `sim` is a Kubernetes API in a process: real REST over loopback, churn with reused addresses, faults on demand, and it
+//! knows the truth.
+//!
+#![cfg_attr(feature = "sim", doc = "```")]
+#![cfg_attr(not(feature = "sim"), doc = "```ignore")]
+//! use podtrail::sim::{Cluster, Config, DEFAULT_NETWORK, PodSpec};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::new(Config::default());
+//! cluster.add_node("node-1", &[("InternalIP", "198.18.0.11")])?;
+//! let ip = "10.244.0.17".parse()?;
+//! let pod = cluster.create(PodSpec::new("default", "web-1", "node-1"))?;
+//! cluster.run(&pod, &[ip])?;
+//! assert_eq!(&*cluster.owner_at(DEFAULT_NETWORK, ip, cluster.now())[0].name, "web-1");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! `event` is always there. Each feature adds a module of its name, but `sqlite`, which adds `Store` to `ledger`.
+//!
+//! - `ledger`: who held an address, when: the algebra and the index in memory.
+//! - `sqlite`: the durable ledger, with `ledger`.
+//! - `watch`: pods and nodes of a Kubernetes API, gap-aware; namespace globs.
+//! - `writer`: the writer contract, the outbox, and writers to standard output and files.
+//! - `track` (default): all that it takes to keep a ledger of a cluster, with the four above.
+//! - `sim`: the simulated API.
+//!
+//! Whoever uses `watch` or `track` also chooses the Kubernetes version that `k8s-openapi` is built for, in the final
+//! binary: `k8s-openapi = { version = "0.29", features = ["v1_34"] }`.
+
+pub use podtrail_event as event;
+#[cfg(feature = "ledger")]
+pub use podtrail_ledger as ledger;
+#[cfg(feature = "sim")]
+pub use podtrail_sim as sim;
+#[cfg(feature = "track")]
+pub use podtrail_track as track;
+#[cfg(feature = "watch")]
+pub use podtrail_watch as watch;
+#[cfg(feature = "writer")]
+pub use podtrail_writer as writer;
+
+/// The README's examples, compiled as tests; nothing of it is in the crate.
+#[cfg(all(doctest, feature = "track"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

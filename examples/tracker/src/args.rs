@@ -67,7 +67,8 @@ pub(crate) struct RunArgs {
     pub(crate) exclude_namespaces: Vec<String>,
     #[command(flatten)]
     pub(crate) ledger: LedgerArgs,
-    /// Where to write events: stdout, or file:PATH[,max-size=64MiB][,max-age=24h][,keep=7][,name=NAME][,from=now]
+    /// Where to write events: stdout, or file:PATH; options follow after commas, such as
+    /// max-size=64MiB,max-age=24h,keep=7,fsync=never,name=NAME,from=now
     #[arg(long = "writer", value_name = "SPEC", default_value = "stdout")]
     pub(crate) writers: Vec<String>,
     /// How events look
@@ -219,17 +220,17 @@ pub(crate) struct DemoArgs {
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_: podtrail_event::Error| "not an RFC 3339 time, such as 2026-01-24T20:45:00Z".to_owned())
+    text.parse().map_err(|_why: podtrail_event::Error| "not an RFC 3339 time, such as 2026-01-24T20:45:00Z".to_owned())
 }
 
 fn ip(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_: std::net::AddrParseError| "not an IPv4 or IPv6 address".to_owned())
+    text.parse().map_err(|_why: std::net::AddrParseError| "not an IPv4 or IPv6 address".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration =
-        text.parse().map_err(|_: jiff::Error| "not a duration, such as 90s, 5m or 1h30m".to_owned())?;
-    Duration::try_from(signed).map_err(|_: jiff::Error| "a duration cannot be negative".to_owned())
+        text.parse().map_err(|_why: jiff::Error| "not a duration, such as 90s, 5m or 1h30m".to_owned())?;
+    Duration::try_from(signed).map_err(|_why: jiff::Error| "a duration cannot be negative".to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -241,7 +242,8 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// The first and last address of a range such as `10.244.1.0/24`.
 pub(crate) fn cidr(text: &str) -> anyhow::Result<std::ops::RangeInclusive<IpAddr>> {
-    let (address, bits) = text.split_once('/').with_context(|| format!("{text:?} is no range such as 10.244.1.0/24"))?;
+    let (address, bits) =
+        text.split_once('/').with_context(|| format!("{text:?} is no range such as 10.244.1.0/24"))?;
     let address: IpAddr = address.parse().with_context(|| format!("{text:?} does not begin with an IP address"))?;
     let bits: u32 = bits.parse().with_context(|| format!("{text:?} does not end with a number of bits"))?;
     Ok(match address {

@@ -1,6 +1,7 @@
 //! Questions to a ledger: `who-had`, `history`, `export`, `verify`.
 
 use std::io::{self, BufWriter, StdoutLock, Write as _};
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -9,7 +10,9 @@ use podtrail_ledger::{Answer, Error, Filter, Held, OwnerReply, Span, Store, Unco
 use serde_json::json;
 
 use crate::Failure;
-use crate::args::{AnswerFormat, ExportArgs, ExportFormat, Exported, HistoryArgs, LedgerArgs, TableFormat, What, WhoHadArgs, cidr};
+use crate::args::{
+    AnswerFormat, ExportArgs, ExportFormat, Exported, HistoryArgs, LedgerArgs, TableFormat, What, WhoHadArgs, cidr,
+};
 use crate::output::{Printer, Times, clean, holder, span};
 
 /// A running tracker says about twice a second how far it has seen: so long "now" may be waited for.
@@ -20,17 +23,17 @@ fn now() -> Timestamp {
 }
 
 pub(crate) fn who_had(args: &WhoHadArgs) -> Result<(), Failure> {
-    let store = Store::open_read_only(&args.ledger.ledger)?;
     let asked = now();
     let at = args.at.unwrap_or(asked);
     if at > asked {
         return Err(Failure::usage(anyhow!("--at {at} is in the future; it is {asked} now")));
     }
+    let store = Store::open_read_only(&args.ledger.ledger)?;
     let reply = reply(&store, args, at)?;
     let mut out = io::stdout().lock();
     match args.output {
         AnswerFormat::Json => writeln!(out, "{}", to_json(args, at, &reply)).context("cannot print the answer")?,
-        AnswerFormat::Text => print(&mut out, args, at, &reply).context("cannot print the answer")?,
+        AnswerFormat::Text => print(&mut out, args.ip, at, &reply).context("cannot print the answer")?,
     }
     Ok(())
 }
@@ -62,8 +65,9 @@ fn to_json(args: &WhoHadArgs, at: Timestamp, reply: &OwnerReply) -> serde_json::
     })
 }
 
-fn print(out: &mut impl io::Write, args: &WhoHadArgs, at: Timestamp, reply: &OwnerReply) -> io::Result<()> {
-    let (ip, named) = (args.ip, reply.answer.named());
+/// An answer for people, and why.
+pub(crate) fn print(out: &mut impl io::Write, ip: IpAddr, at: Timestamp, reply: &OwnerReply) -> io::Result<()> {
+    let named = reply.answer.named();
     let line = |claim: &Claim| {
         let node = if claim.node.is_empty() { String::new() } else { format!(" on {}", claim.node) };
         clean(&format!("{}{node}, {}, uid {}", holder(claim), span(claim), claim.uid))
@@ -109,7 +113,12 @@ fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
-fn print_all<W: io::Write>(store: &Store, filter: &Filter, span: &Span, mut printer: Printer<W>) -> Result<(), Failure> {
+fn print_all<W: io::Write>(
+    store: &Store,
+    filter: &Filter,
+    span: &Span,
+    mut printer: Printer<W>,
+) -> Result<(), Failure> {
     let print = |held: Held| printer.print(&held).map_err(anyhow::Error::new);
     store.history(filter, span, print)?;
     printer.finish().context("cannot print")?;

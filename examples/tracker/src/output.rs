@@ -22,8 +22,18 @@ pub(crate) enum Times {
 }
 
 const HEADER: [&str; 12] = [
-    "network", "ip", "subject", "namespace", "name", "uid", "node", "start_earliest", "start_latest", "end_earliest",
-    "end_latest", "shared",
+    "network",
+    "ip",
+    "subject",
+    "namespace",
+    "name",
+    "uid",
+    "node",
+    "start_earliest",
+    "start_latest",
+    "end_earliest",
+    "end_latest",
+    "shared",
 ];
 
 impl<W: Write> Printer<W> {
@@ -120,7 +130,9 @@ fn formula_safe(text: &str) -> String {
 
 /// Text for a terminal: control characters and what turns the direction of writing are escaped.
 pub(crate) fn clean(text: &str) -> String {
-    let risky = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let risky = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars().map(|c| if risky(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
@@ -172,7 +184,11 @@ fn end(bounds: Option<Bounds>, times: Times) -> String {
 
 /// When a claim held, in a sentence's end.
 pub(crate) fn span(claim: &Claim) -> String {
-    format!("since {}, until {}", start(claim.start, Times::Absolute), end(claim.end, Times::Absolute))
+    let until = match claim.end {
+        Some(Bounds { earliest, latest: None }) => format!("{} at least", seconds(earliest)),
+        ended => end(ended, Times::Absolute),
+    };
+    format!("since {}, until {until}", start(claim.start, Times::Absolute))
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use podtrail_event::Cluster;
 use podtrail_ledger::{Retention, Store};
 use podtrail_track::{Config, Format, Metrics, Sink, Tracking};
 use podtrail_watch::{Globs, NamespaceFilter, split_list};
-use podtrail_writer::{File, FileHandle, OutboxConfig, Spec, StartFrom, Target, Writer};
+use podtrail_writer::{File, FileHandle, Spec, StartFrom, Target, Writer};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::args::{EventFormat, RunArgs};
+use crate::running::{Destination, Running, done};
 
 /// The commit loop goes round many times a second; this long without is a fault.
 const STUCK: Duration = Duration::from_secs(60);
@@ -26,23 +27,22 @@ pub(crate) fn run(args: Box<RunArgs>) -> Result<(), Failure> {
     runtime.block_on(track(*args, sinks))
 }
 
-/// A sink, and where it goes.
-struct Destination {
-    sink: Sink,
-    writer: Box<dyn Writer>,
-    reopen: Option<FileHandle>,
+/// Where events go, and the files among it, which SIGHUP opens anew.
+struct Sinks {
+    destinations: Vec<Destination>,
+    files: Vec<FileHandle>,
 }
 
-fn sinks(args: &RunArgs) -> Result<Vec<Destination>, Failure> {
+fn sinks(args: &RunArgs) -> Result<Sinks, Failure> {
     let namespaces = NamespaceFilter {
         include: if args.namespaces.is_empty() { Globs::all() } else { globs(&args.namespaces)? },
         exclude: globs(&args.exclude_namespaces)?,
     };
-    let mut sinks: Vec<Destination> = Vec::new();
+    let (mut destinations, mut files): (Vec<Destination>, _) = (Vec::new(), Vec::new());
     for spec in &args.writers {
         let spec = Spec::parse(spec).map_err(Failure::usage)?;
         let name = spec.sink_name();
-        if sinks.iter().any(|other| other.sink.name == name) {
+        if destinations.iter().any(|other| other.sink.name == name) {
             return Err(Failure::usage(anyhow!("two writers are called {name}; give one of them name=NAME")));
         }
         let sink = Sink {
@@ -55,25 +55,25 @@ fn sinks(args: &RunArgs) -> Result<Vec<Destination>, Failure> {
             tracked_by: args.tracked_by.clone(),
             from_now: spec.from == StartFrom::Now,
         };
-        let (writer, reopen): (Box<dyn Writer>, _) = match spec.target {
-            Target::Stdout => (Box::new(podtrail_writer::stdout()), None),
+        let writer: Box<dyn Writer> = match spec.target {
+            Target::Stdout => Box::new(podtrail_writer::stdout()),
             Target::File(config) => {
                 let file = File::new(config)?;
-                let handle = file.handle();
-                (Box::new(file), Some(handle))
+                files.push(file.handle());
+                Box::new(file)
             }
             other => return Err(Failure::usage(anyhow!("{other:?} is no place that this program writes to"))),
         };
-        sinks.push(Destination { sink, writer, reopen });
+        destinations.push(Destination { sink, writer });
     }
-    Ok(sinks)
+    Ok(Sinks { destinations, files })
 }
 
 fn globs(lists: &[String]) -> Result<Globs, Failure> {
     Globs::new(lists.iter().flat_map(|list| split_list(list))).map_err(Failure::usage)
 }
 
-async fn track(args: RunArgs, sinks: Vec<Destination>) -> Result<(), Failure> {
+async fn track(args: RunArgs, sinks: Sinks) -> Result<(), Failure> {
     let (stop, mut stopped) = watch::channel(false);
     let signal = shutdown_signal()?;
     let mut tasks = JoinSet::new();
@@ -83,6 +83,7 @@ async fn track(args: RunArgs, sinks: Vec<Destination>) -> Result<(), Failure> {
         stop.send_replace(true);
         Ok(())
     });
+    say_configuration(&args);
 
     let mut registry = Registry::default();
     podtrail_daemon::register_process_metrics(&mut registry);
@@ -105,67 +106,49 @@ async fn track(args: RunArgs, sinks: Vec<Destination>) -> Result<(), Failure> {
     let cluster = Cluster::new(uid).named(args.cluster_name.clone());
     let store = Store::open(&args.ledger.ledger, &cluster, args.clock_error)?;
     tracing::info!(ledger = %args.ledger.ledger.display(), cluster = cluster.uid, "tracking");
-    let mut tracking = Tracking::new(store, config(&args), metrics.clone())?;
-
-    let committer = tracking.committer().context("the commit loop was taken")?;
+    let tracking = Tracking::new(store, config(&args), metrics.clone())?;
     let heartbeat = health.heartbeat("commit", STUCK);
-    let committing = tokio::task::spawn_blocking(move || committer.run(|| heartbeat.beat()));
-    let watching = tokio::spawn(tracking.watch(client, done(stopped.clone())));
-    let (drain, drained) = watch::channel(false);
-    let mut outboxes = JoinSet::new();
-    let mut handles = Vec::new();
-    for Destination { sink, writer, reopen } in sinks {
-        handles.extend(reopen);
-        let name = sink.name.clone();
-        let (feed, observer, drained) = (tracking.feed(sink)?, metrics.outbox(&name), drained.clone());
-        outboxes.spawn(async move {
-            let run = podtrail_writer::run(feed, writer, OutboxConfig::default(), &observer, done(drained));
-            run.await.with_context(|| format!("cannot go on writing to {name}"))
-        });
-    }
-    tasks.spawn(reopen(handles));
+    let running = Running::start(tracking, client, &metrics, sinks.destinations, move || heartbeat.beat())?;
+    tasks.spawn(reopen(sinks.files));
     tasks.spawn(readiness(metrics, ready));
-
-    // Runs until it is told to stop, or until a part of it cannot go on.
-    let mut committing = committing;
-    let failed = tokio::select! {
-        () = done(stopped.clone()) => None,
-        committed = &mut committing => {
-            committed.context("the commit loop ended")??;
-            return Err(anyhow!("the commit loop ended").into());
-        }
-        Some(outbox) = outboxes.join_next() => outbox.context("an outbox ended")?.err(),
-    };
-    watching.abort();
-    tracking.flush().await;
-    drain.send_replace(true);
-    let mut result = failed.map_or(Ok(()), |e| Err(Failure::from(e)));
-    while let Some(outbox) = outboxes.join_next().await {
-        if let Err(e) = outbox.context("an outbox ended")? {
-            result = Err(e.into());
-        }
-    }
-    drop(tracking);
-    drop(watching.await);
-    committing.await.context("the commit loop ended")??;
+    let result = running.until(done(stopped)).await;
     end_http.send_replace(true);
     if let Some(http) = http {
         http.await.context("the HTTP server ended")??;
     }
-    result
+    Ok(result?)
+}
+
+/// Says once what applies: a path to secrets at most, never one.
+fn say_configuration(args: &RunArgs) {
+    let path = |path: &std::path::PathBuf| path.display().to_string();
+    tracing::info!(
+        kubeconfig = args.kubeconfig.as_ref().map(path),
+        context = args.context,
+        cluster_name = args.cluster_name,
+        namespaces = args.namespaces.join(","),
+        exclude_namespaces = args.exclude_namespaces.join(","),
+        ledger = path(&args.ledger.ledger),
+        writers = ?args.writers,
+        event_format = ?args.event_format,
+        tracked_by = args.tracked_by,
+        confirm_every = ?args.confirm_every,
+        confirm_rate = args.confirm_rate,
+        clock_error = ?args.clock_error,
+        retain_age = args.retain_age.map(tracing::field::debug),
+        retain_size_mib = args.retain_size,
+        listen = args.listen,
+        "configuration"
+    );
 }
 
 fn config(args: &RunArgs) -> Config {
     let mut config = Config::default();
     config.confirm_every = args.confirm_every;
     config.confirm_rate = args.confirm_rate;
-    config.retention = Retention { age: args.retain_age, size: args.retain_size.map(|mib| mib.saturating_mul(1 << 20)) };
+    config.retention =
+        Retention { age: args.retain_age, size: args.retain_size.map(|mib| mib.saturating_mul(1 << 20)) };
     config
-}
-
-/// Resolves when the flag is set, or when nobody is left to set it.
-async fn done(mut flag: watch::Receiver<bool>) {
-    drop(flag.wait_for(|set| *set).await);
 }
 
 /// The cluster's UID, as soon as its API server answers; `None` if told to stop before.
