@@ -12,7 +12,11 @@ pub(crate) struct Target {
 }
 
 /// Asks for each target with a `GET`, some at a time, until there are no more to come.
-pub(crate) async fn confirm(client: kube::Client, targets: mpsc::Receiver<Target>, inputs: mpsc::Sender<Input>) {
+pub(crate) async fn confirm(
+    client: podtrail_watch::Client,
+    targets: mpsc::Receiver<Target>,
+    inputs: mpsc::Sender<Input>,
+) {
     const AT_ONCE: usize = 8;
     let targets = futures::stream::unfold(targets, |mut targets| async {
         let target = targets.recv().await?;

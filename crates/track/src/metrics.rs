@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use podtrail_event::Timestamp;
 use podtrail_watch::Delta;
-use podtrail_writer::{Error as WriteError, Observer, Rejection, SourceError};
+use podtrail_writer::{Error as WriteError, Observer, Rejection};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -178,7 +178,6 @@ impl Metrics {
     pub fn outbox(self: &Arc<Self>, sink: &str) -> impl Observer + 'static {
         let labels = vec![("sink", sink.to_owned())];
         Outbox {
-            sink: sink.to_owned(),
             lag: self.lag.get_or_create(&labels).clone(),
             delivered: self.delivered.get_or_create(&labels).clone(),
             retries: self.retries.get_or_create(&labels).clone(),
@@ -188,7 +187,6 @@ impl Metrics {
 }
 
 struct Outbox {
-    sink: String,
     lag: Gauge,
     delivered: Counter,
     retries: Counter,
@@ -200,22 +198,12 @@ impl Observer for Outbox {
         self.delivered.inc_by(records as u64);
     }
 
-    fn retried(&self, error: &WriteError, wait: Duration) {
+    fn retried(&self, _error: &WriteError, _wait: Duration) {
         self.retries.inc();
-        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let error = error as &dyn std::error::Error;
-        tracing::warn!(sink = self.sink, error, retry_ms, "delivery failed: it will be tried again");
     }
 
-    fn rejected(&self, rejection: &Rejection) {
+    fn rejected(&self, _rejection: &Rejection) {
         self.dead_letters.inc();
-        tracing::error!(sink = self.sink, id = %rejection.id, reason = rejection.reason, "record was refused and set aside");
-    }
-
-    fn stalled(&self, error: &SourceError, wait: Duration) {
-        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let error = error as &dyn std::error::Error;
-        tracing::warn!(sink = self.sink, error, retry_ms, "ledger cannot be read: it will be tried again");
     }
 
     fn lag(&self, rows: u64) {

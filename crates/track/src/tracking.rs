@@ -110,7 +110,7 @@ impl Tracking {
     }
 
     /// Watches the cluster behind `client` until `shutdown`, and confirms what was seen.
-    pub fn watch<S>(&mut self, client: kube::Client, shutdown: S) -> impl Future<Output = ()> + Send + use<S>
+    pub fn watch<S>(&mut self, client: podtrail_watch::Client, shutdown: S) -> impl Future<Output = ()> + Send + use<S>
     where
         S: Future<Output = ()> + Send,
     {

@@ -61,6 +61,8 @@ pub use decode::{Failure, Frame};
 pub use delta::{Checkpoint, Delta, Rejected};
 pub use error::{Error, ErrorKind};
 pub use glob::{Globs, NamespaceFilter, split_list};
+#[doc(no_inline)]
+pub use kube::Client;
 #[doc(hidden)]
 pub use networks::network_status;
 pub use node::{NodeLite, NodeState};

@@ -121,7 +121,10 @@ impl Store {
             let gaps: Vec<_> = gaps.collect::<rusqlite::Result<_>>()?;
             coverages.push(Coverage::new(spans, self.clock_error()).without(gaps));
         }
-        Ok(coverages.into_iter().reduce(|a, b| a.intersect(&b)).unwrap_or_else(|| Coverage::new([], self.clock_error())))
+        Ok(coverages
+            .into_iter()
+            .reduce(|a, b| a.intersect(&b))
+            .unwrap_or_else(|| Coverage::new([], self.clock_error())))
     }
 
     fn gaps_at(&self, at: Timestamp) -> rusqlite::Result<Vec<Gap>> {
