@@ -58,7 +58,8 @@ class Judge:
         self("what was done to pods happened", all(notes[end] for end in ends), {end: notes[end] for end in ends})
         reused = sum(len({hold.uid for hold in holds}) > 1 for holds in self.held.by_ip.values())
         self("addresses are given out again", reused > 5, f"{reused} of {len(self.held.by_ip)} addresses to several pods")
-        self("every container's address was seen", not self.held.unknown and self.held.all(), f"{len(self.held.all())} seen, {self.held.unknown} without a pod")
+        seen, unknown = len(self.held.all()), self.held.unknown
+        self("every container's address was seen", seen and not unknown, f"{seen} seen, {unknown} without a pod")
         self("ready again after kills", notes["resumed"], notes["resumed"])
         for what in ("the API server", "lost history"):
             took = notes[f"sees again after {what}"]
@@ -94,7 +95,8 @@ class Judge:
             early += [line["id"]] if line["id"] not in created else []
         self.none("Create comes before Delete", early, len(lines))
         self.none("lines have PodTracker's keys in order", [list(line) for line in lines if list(line) != KEYS], len(lines))
-        for name, differs in (("identity", self.identity), ("labels and annotations", self.metadata), ("address", self.address), ("stamps", self.stamps)):
+        agree = {"identity": self.identity, "labels and annotations": self.metadata, "address": self.address, "stamps": self.stamps}
+        for name, differs in agree.items():
             known = [line for line in lines if line["id"] in self.said.pods]
             bad = [found for found in (differs(line, self.said.pods[line["id"]]) for line in known) if found]
             self.none(f"lines agree with the API: {name}", bad, len(lines))
@@ -176,10 +178,12 @@ class Judge:
         """(address, time, where in the holding) to ask about: many near changes, where it is hard."""
         rng, low, high = self.rng, self.trial.watched_from + 2, self.trial.watched_to - 4
         for hold in self.held.all():
-            for where, at in (("begins", hold.since + 0.02), ("early", hold.since + rng.uniform(0, 1.5)), ("middle", (hold.since + hold.until) / 2),
-                              ("somewhere", rng.uniform(hold.since, hold.until)), ("late", hold.until - rng.uniform(0, 1.5)), ("ends", hold.until - 0.02),
-                              ("before", (hold.before or hold.since) - rng.uniform(0.02, 2)), ("just after", (hold.after or hold.until) + 0.02),
-                              ("after", (hold.after or hold.until) + rng.uniform(0, 4)), ("long after", (hold.after or hold.until) + rng.uniform(4, 15))):
+            before, since, until, after = hold.before or hold.since, hold.since, hold.until, hold.after or hold.until
+            times = {"before": before - rng.uniform(0.02, 2), "begins": since + 0.02, "early": since + rng.uniform(0, 1.5),
+                     "middle": (since + until) / 2, "somewhere": rng.uniform(since, until), "late": until - rng.uniform(0, 1.5),
+                     "ends": until - 0.02, "just after": after + 0.02, "after": after + rng.uniform(0, 4),
+                     "long after": after + rng.uniform(4, 15)}
+            for where, at in times.items():
                 if low <= at <= high:
                     yield hold, at, where
 
@@ -188,7 +192,8 @@ class Judge:
         self.rng.shuffle(asked)
         asked = [case for case in asked if self.held.holder(case[0].ip, case[1]) != "changing"]
         untold = [case for case in asked if not self.told(*case[:2])]
-        print(f"     {len(untold)} of {len(asked)} questions left out: the holder was gone before the API had shown its address, or did within lost history")
+        why = "the holder was gone before the API had shown its address, or both fell into lost history"
+        print(f"     {len(untold)} of {len(asked)} questions left out: {why}")
         asked = [case for case in asked if case not in untold][: self.trial.options.questions]
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             replies = list(pool.map(lambda case: self.rng.choice(self.trial.trackers).who_had(case[0].ip, case[1]), asked))
@@ -246,7 +251,8 @@ class Judge:
     def history(self):
         lives = [pod.uid for pod in self.said.pods.values() if pod.name == "team-a/db-0" and pod.ips()]
         found = {claim["uid"] for claim in self.plain.history("--pod", "team-a/db-0")}
-        self("history shows all pods of one name", found == set(lives) and len(lives) >= 2, f"{len(found)} of {len(lives)} incarnations of team-a/db-0")
+        all_found = found == set(lives) and len(lives) >= 2
+        self("history shows all pods of one name", all_found, f"{len(found)} of {len(lives)} incarnations of team-a/db-0")
         text = self.plain.ask("history", "--pod", "team-a/db-0")
         shown = all(uid in text for uid in lives) and "team-a/db-0" in text
         self("history is a table for people", shown, f"{len(text.splitlines())} lines")

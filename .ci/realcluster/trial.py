@@ -127,9 +127,10 @@ class Trial:
 
     def deletions(self):
         """Pods are deleted, evicted and forced away, and a StatefulSet makes one of the same name again."""
-        names = ["annotated", "bare", "evicted", "forced", "abandoned", "stays", "on-a-dead-kubelet", "new-sandbox", "ends-cut-off"] + [f"ends-unseen-{n}" for n in range(3)]
+        names = {"annotated", "bare", "evicted", "forced", "abandoned", "stays", "on-a-dead-kubelet", "new-sandbox", "ends-cut-off", "db-0", "db-1",
+                 *(f"ends-unseen-{n}" for n in range(3))}
         running = lambda: {p["metadata"]["name"] for p in self.cluster.pods() if p["status"].get("phase") == "Running"}  # noqa: E731
-        wait_until(lambda: running() >= {*names, "db-0", "db-1"}, 60, 0.5)
+        wait_until(lambda: running() >= names, 60, 0.5)
         time.sleep(2.5)
         self.ask_now("all run")
         cluster = self.cluster
@@ -237,7 +238,6 @@ class Trial:
         self.notes["all pods gone"] = wait_until(lambda: not left(), 100, 0.5)
         time.sleep(7)
         self.say("trackers end")
-        self.metrics = [tracker.get("/metrics") or "" for tracker in self.trackers]
         self.inside = self.judge_inside()
         self.watched_to = time.time()
         self.exits = [tracker.terminate() for tracker in self.trackers]

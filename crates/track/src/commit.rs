@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,7 +40,12 @@ pub struct Committer {
     head: watch::Sender<u64>,
     targets: mpsc::Sender<Target>,
     schedule: Schedule<i64>,
+    /// Whom to ask for once more, and when; each once.
     again: VecDeque<(Timestamp, i64)>,
+    asked_again: HashSet<i64>,
+    /// The rate allows no `GET` before this.
+    free: Instant,
+    spacing: Duration,
     retention: Retention,
     pruned: Instant,
     metrics: Arc<Metrics>,
@@ -83,6 +88,9 @@ impl Committer {
             targets,
             schedule: Schedule::new(config.confirm_every, config.confirm_rate),
             again: VecDeque::new(),
+            asked_again: HashSet::new(),
+            free: Instant::now(),
+            spacing: Duration::try_from_secs_f64(1.0 / config.confirm_rate).unwrap_or(Duration::MAX),
             retention: config.retention,
             pruned: Instant::now(),
             metrics,
@@ -146,7 +154,7 @@ impl Committer {
                 self.tracker.nodes(delta, now);
             }
             Input::Confirmed(id, got) => {
-                if self.tracker.confirmed(id, got, &self.store)? {
+                if self.tracker.confirmed(id, got, &self.store)? && self.asked_again.insert(id) {
                     self.again.push_back((now.saturating_add(DOUBT), id));
                 }
             }
@@ -193,11 +201,19 @@ impl Committer {
         }
         self.metrics.confirm_period(self.schedule.period(self.schedule.len()));
         self.metrics.ages(&self.tracker, now);
-        while let Ok(room) = self.targets.try_reserve() {
+        // What is asked again comes first, and counts towards the rate like all else.
+        let started = Instant::now();
+        while started >= self.free
+            && let Ok(room) = self.targets.try_reserve()
+        {
             let again = self.again.pop_front_if(|(due, _)| *due <= now).map(|(_, id)| id);
+            if let Some(id) = again {
+                self.asked_again.remove(&id);
+            }
             let Some(id) = again.or_else(|| self.schedule.due(now)) else { break };
             if let Some((namespace, name)) = self.tracker.target(id) {
                 room.send(Target { id, namespace: namespace.to_string(), name: name.to_owned() });
+                self.free = started.checked_add(self.spacing).unwrap_or(started);
             }
         }
     }

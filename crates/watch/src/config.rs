@@ -13,7 +13,7 @@ pub struct Config {
     pub max_frame: usize,
     /// The wait after a first failure; it doubles with each, and is jittered down to half. Default 200 ms.
     pub backoff_min: Duration,
-    /// The longest wait after failures. Default 30 s. A server's `Retry-After` may ask for more, up to 5 minutes.
+    /// The longest wait after failures. Default 5 s: what is not watched may be lost. A server's `Retry-After` may ask for more, up to 5 minutes.
     pub backoff_max: Duration,
     /// How long to wait for the head of a response. Default 65 s: an API server gives up after 60 s.
     pub request_timeout: Duration,
@@ -37,7 +37,7 @@ impl Default for Config {
             max_page: 64 << 20,
             max_frame: 2 << 20,
             backoff_min: Duration::from_millis(200),
-            backoff_max: Duration::from_secs(30),
+            backoff_max: Duration::from_secs(5),
             request_timeout: Duration::from_secs(65),
             watch_timeout: Duration::from_secs(290),
             stall_timeout: Duration::from_secs(90),

@@ -74,6 +74,8 @@ pub(crate) struct Machine {
     connected: bool,
     /// Since the watch last made progress.
     failures: u32,
+    /// A listing was begun since then because history was lost.
+    started_over: bool,
     wait: Duration,
     streaming: Streaming,
     /// Whether the last watch ended before it was worth its while.
@@ -125,6 +127,7 @@ impl Machine {
             gap: None,
             connected: false,
             failures: 0,
+            started_over: false,
             wait: Duration::ZERO,
             streaming,
             short: false,
@@ -314,6 +317,7 @@ impl Machine {
                     connection.caught_up = true;
                     connection.spoken = now.mono;
                     self.failures = 0;
+                    self.started_over = false;
                     self.coverage.until = self.coverage.until.max(Some(now.wall));
                     out.push(Delta::Alive { at: now.wall });
                 }

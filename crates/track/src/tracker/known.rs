@@ -60,16 +60,8 @@ pub(super) struct Known {
     pub(super) claims: Vec<Claimed>,
     /// Addresses that it no longer holds, and the how-manyeth time it held them: the next is one more.
     pub(super) past: Vec<(Address, u32)>,
-    /// The watch may just be late.
-    pub(super) doubt: Option<Doubt>,
-}
-
-/// A `GET` said otherwise than the watch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Doubt {
-    pub(super) since: Timestamp,
-    /// The pod was not there; else it was newer.
-    pub(super) absent: bool,
+    /// When a `GET` first did not find it; the watch may just be late.
+    pub(super) missing: Option<Timestamp>,
 }
 
 impl Known {

@@ -16,13 +16,13 @@ use podtrail_ledger::{Change, ClaimRow, Live, Observation, PodRow, Quarantined, 
 use podtrail_watch::confirm::Confirmation;
 use podtrail_watch::{Delta, NodeState, PodState, Rejected};
 
-use known::{Doubt, Known};
+use known::Known;
 use names::{ByHash, Names};
 use nodes::{Nodes, Pen};
 use seen::{Seen, Skew};
 use spans::{Progress, Spans};
 
-/// Reads back what a tracker has stored, with what is not committed yet.
+/// Reads back what a tracker has had committed.
 pub trait Recall {
     /// The pod of row `id`.
     ///
@@ -90,6 +90,8 @@ pub struct Tracker {
     listing_open: bool,
     /// Version that the watch had reached before the start: what is older is no news.
     resumed: u64,
+    /// Version that the watch has reached.
+    reached: u64,
     /// No frame that is still to come was made before this.
     floor: Timestamp,
     live: bool,
@@ -109,6 +111,7 @@ impl Tracker {
     /// A tracker that goes on from what the ledger holds.
     pub fn new(live: Live, clock_error: Duration) -> Self {
         let mut names = Names::default();
+        let resumed = live.checkpoints.get("pods").and_then(|version| version.parse().ok()).unwrap_or(0);
         let mut tracker = Self {
             clock_error,
             pods: HashMap::with_capacity(live.pods.len()),
@@ -123,7 +126,8 @@ impl Tracker {
             unreadable: Vec::new(),
             listing_sent: Timestamp::MIN,
             listing_open: false,
-            resumed: live.checkpoints.get("pods").and_then(|version| version.parse().ok()).unwrap_or(0),
+            resumed,
+            reached: resumed,
             floor: Timestamp::MIN,
             live: false,
             next_pod: live.next.0,
@@ -217,12 +221,14 @@ impl Tracker {
                 self.listing_open = false;
                 self.counts.relists += 1;
                 self.covered_anew("pods", received, gap, after_version);
+                self.reached = resource_version.parse().unwrap_or(0);
                 self.progress.reached("pods", resource_version);
             }
             Delta::Applied { object, received, live } => self.frame(object, received, live, false, store)?,
             Delta::Deleted { object, received, live } => self.frame(object, received, live, true, store)?,
             Delta::Bookmark { resource_version, received } => {
                 self.live = true;
+                self.reached = resource_version.parse().unwrap_or(self.reached);
                 self.progress.reached("pods", resource_version);
                 self.covered("pods", received);
             }
@@ -255,6 +261,7 @@ impl Tracker {
         self.observe(state, &seen, gone, store)?;
         self.live = live;
         if !self.listing_open {
+            self.reached = version;
             self.progress.reached("pods", version);
         }
         if live {
@@ -341,6 +348,9 @@ impl Tracker {
             let observation = Observation { gap: Some((gap, after)), ..Observation::default() };
             self.changes.push(Change::Observed(since, Source::Tracker, Box::new(observation)));
         }
+        // However short it was, or whatever the clock says: the spans beside a gap do not touch.
+        let since =
+            self.spans.until(source).map_or(since, |until| since.max(until.saturating_add(Duration::from_nanos(1))));
         let (start, until) = self.spans.begin(source, since);
         self.progress.covered(source, start, until);
     }
@@ -371,28 +381,25 @@ impl Tracker {
     ) -> Result<bool, podtrail_ledger::Error> {
         let Some(known) = self.pods.get_mut(&id) else { return Ok(false) };
         self.counts.confirmations += 1;
-        let found = got.found.filter(|found| *found.pod.uid == *known.uid);
-        let reached = known.version.max(self.resumed);
-        let agrees = found.as_ref().is_some_and(|found| found.resource_version <= reached);
-        let doubt = Doubt { since: got.received, absent: found.is_none() };
-        let before = known.doubt.filter(|before| before.absent == doubt.absent);
-        if !agrees && (before.is_none() || !self.live) {
-            known.doubt = before.or(Some(doubt));
-            return Ok(true);
-        }
-        known.doubt = None;
-        match found {
-            Some(found) => {
-                self.counts.divergences += u64::from(!agrees);
-                let seen = Seen { source: Source::Get, not_before: got.sent, received: got.received, live: false };
-                self.observe(found, &seen, false, store)?;
+        let Some(found) = got.found.filter(|found| *found.pod.uid == *known.uid) else {
+            let since = *known.missing.get_or_insert(got.received);
+            if since == got.received || !self.live {
+                return Ok(true);
             }
-            None => {
-                self.counts.divergences += 1;
-                let ended = before.unwrap_or(doubt).since.saturating_add(self.clock_error);
-                self.gone_unseen(id, Source::Get, got.received, ended, store)?;
+            self.counts.divergences += 1;
+            self.gone_unseen(id, Source::Get, got.received, since.saturating_add(self.clock_error), store)?;
+            return Ok(false);
+        };
+        known.missing = None;
+        if found.resource_version > known.version.max(self.resumed) {
+            if found.resource_version > self.reached {
+                // The watch has not got there yet. Taken now, it would hide what the watch has still to tell.
+                return Ok(true);
             }
+            self.counts.divergences += 1;
         }
+        let seen = Seen { source: Source::Get, not_before: got.sent, received: got.received, live: false };
+        self.observe(found, &seen, false, store)?;
         Ok(false)
     }
 }

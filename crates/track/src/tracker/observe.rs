@@ -25,7 +25,7 @@ impl Known {
             listed: 0,
             claims: Vec::new(),
             past: Vec::new(),
-            doubt: None,
+            missing: None,
         }
     }
 
@@ -100,7 +100,7 @@ impl Tracker {
         if state.resource_version < known.version && seen.source != Source::List {
             return Ok(());
         }
-        known.doubt = None;
+        known.missing = None;
         known.version = state.resource_version;
         let node = self.names.get(state.pod.node.as_deref().unwrap_or_default());
         let skew = self.skews.entry(node).or_default();
@@ -112,8 +112,9 @@ impl Tracker {
         let shown = known.addresses();
         self.lose_addresses(&mut known, &state, &times, &mut out);
         self.gain_addresses(&mut known, &state, &times, &mut out, store)?;
-        self.hold_addresses(&mut known, &times, seen, &mut out);
+        self.hold_addresses(&mut known, &times, &mut out);
         let shown = if state.addresses.is_empty() { shown } else { state.addresses.clone() };
+        let shown = if shown.is_empty() { known.last_shown() } else { shown };
         let runs = state.phase != Phase::Pending;
         if !known.created && runs && !shown.is_empty() {
             known.created = true;
@@ -170,14 +171,29 @@ impl Tracker {
         }
         let mut known = Known::from_row(&row, &mut self.names);
         if row.gone.is_some() {
-            // Said to be gone, and here again (an API server restored from a backup): it goes on counting its addresses.
-            let past = store.claims_of(row.id)?;
-            known.past = past.into_iter().map(|c| (Address { network: c.network, ip: c.ip }, c.ordinal)).collect();
+            // Said to be gone, and here again (a restored API server, a watch that was late): it goes on counting its
+            // addresses.
+            known.past = self.past_of(row.id, store)?;
         }
+        // Gone and back since the last commit: it is still one to be confirmed.
+        self.dead.retain(|dead| *dead != row.id);
         known.digest = !known.digest; // not stored in this form yet
         let id = known.id;
         self.remember(known);
         Ok(Some(id))
+    }
+
+    /// All addresses that the pod of row `id` ever held, also those that are not committed yet.
+    fn past_of(&self, id: i64, store: &impl Recall) -> Result<Vec<(Address, u32)>, Error> {
+        let mut claims = store.claims_of(id)?;
+        for change in &self.changes {
+            if let Change::Observed(_, _, observation) = change {
+                let of_pod = |claim: &&ClaimRow| claim.holder == id && claim.subject == Subject::Pod;
+                claims.extend(observation.claims.iter().filter(of_pod).cloned());
+            }
+        }
+        claims.sort_by_key(|claim| claim.id);
+        Ok(claims.into_iter().map(|claim| (Address { network: claim.network, ip: claim.ip }, claim.ordinal)).collect())
     }
 
     /// Ends the claims on addresses that the state no longer shows.
@@ -292,14 +308,19 @@ impl Tracker {
     }
 
     /// Notes that the claims that the state shows are still held.
-    fn hold_addresses(&mut self, known: &mut Known, times: &Times, seen: &Seen, out: &mut Outcome) {
+    fn hold_addresses(&mut self, known: &mut Known, times: &Times, out: &mut Outcome) {
         for claim in &mut known.claims {
-            let announced = claim.interval.may_end;
+            let before = claim.interval;
             if !times.tighten(&mut claim.interval) {
                 continue;
             }
             let row = out.claims.iter().position(|row| row.id == claim.id);
-            match (row, claim.interval.may_end == announced && seen.source != Source::Tracker) {
+            let less = claim.interval.end_earliest < before.end_earliest;
+            if less {
+                // What was noted as held is not, and is not to be said after this.
+                self.held.retain(|(id, _)| *id != claim.id);
+            }
+            match (row, claim.interval.may_end == before.may_end && !less) {
                 (Some(row), _) => out.claims[row].interval = claim.interval,
                 // Nothing but a later sign of life: one record for many.
                 (None, true) => self.held.push((claim.id, claim.interval.end_earliest)),
@@ -337,7 +358,9 @@ impl Tracker {
         let mut out = Outcome::default();
         let earliest = known.claims.iter().map(|c| c.interval.end_earliest).max().unwrap_or(Timestamp::MIN);
         let earliest = if earliest == Timestamp::MIN { by } else { earliest.min(by) };
-        self.depart(&mut known, Some(by), Bounds { earliest, latest: Some(by) }, &mut out);
+        // Its end was not announced: it may have been forced away, and then its containers go on for a while.
+        let ended = known.claims.iter().all(|claim| claim.interval.may_end).then_some(by);
+        self.depart(&mut known, ended, Bounds { earliest, latest: Some(by) }, &mut out);
         let seen = Seen { source, not_before: earliest, received, live: false };
         let pod = stored.unwrap_or_else(|| Pod {
             uid: known.uid.to_string(),

@@ -60,6 +60,9 @@ pub(super) struct Times {
     pub(super) shown: Timestamp,
     /// Its claims were still held at this.
     pub(super) held_until: Option<Timestamp>,
+    /// And no later than this, whatever was seen before: the API shows an address until its kubelet says otherwise, which
+    /// may be late.
+    pub(super) last_word: Option<Timestamp>,
     /// Its claims may end, or have ended.
     pub(super) may_end: bool,
     /// What is gone in this state had ended by this.
@@ -77,7 +80,7 @@ impl Times {
         let deleting = state.pod.deletion.is_some();
         let held_until = match (state.phase.is_terminal(), deleting) {
             (true, _) => finished,
-            (false, true) => asked.max(finished),
+            (false, true) => finished.or(asked),
             (false, false) => Some(seen.not_before.saturating_sub(error)),
         };
         Self {
@@ -85,6 +88,7 @@ impl Times {
             start_latest,
             shown,
             held_until,
+            last_word: held_until.filter(|_| state.phase.is_terminal() || (deleting && state.finished.is_some())),
             may_end: deleting || state.phase.is_terminal(),
             ended: shown,
         }
@@ -94,7 +98,11 @@ impl Times {
     pub(super) fn tighten(&self, interval: &mut Interval) -> bool {
         let held = self.held_until.is_some_and(|t| interval.tighten(Evidence::HeldUntil(t)));
         let end = self.may_end && interval.tighten(Evidence::MayEnd);
-        held | end
+        let less = self.last_word.is_some_and(|t| t < interval.end_earliest);
+        if let Some(t) = self.last_word {
+            interval.end_earliest = interval.end_earliest.min(t);
+        }
+        held | end | less
     }
 }
 
@@ -115,8 +123,9 @@ pub(super) fn api_stamp(state: &PodState) -> Timestamp {
     [state.pod.created, state.scheduled, asked].into_iter().flatten().max().unwrap_or(Timestamp::MIN)
 }
 
-/// Whether a pod whose object is removed may still run: it was removed without its kubelet's word that it has ended.
+/// Whether a pod whose object is removed may still hold its addresses: it was removed without its kubelet's word that it
+/// has ended. A container that has ended may be one that will be started again.
 pub(super) fn forced(last: &PodState) -> bool {
     let asked = last.pod.deletion.is_some() && last.grace.is_none_or(|grace| !grace.is_zero());
-    !asked && !last.phase.is_terminal() && last.finished.is_none() && last.running_since.is_some()
+    !asked && !last.phase.is_terminal() && !last.addresses.is_empty()
 }

@@ -74,6 +74,24 @@ fn gaps_without_a_version_before_them_are_told_apart() {
     world.says(X, &[(48.0, "nobody"), (60.0, "unknown"), (80.0, "nobody"), (100.0, "unknown")]);
 }
 
+/// The machine's clock is set back while nothing is watched.
+#[test]
+fn gap_is_not_closed_by_a_clock_that_goes_back() {
+    let mut world = World::new();
+    world.at(60.0).alive();
+    // By the true clock it is 90; this one says 50.
+    let snapshot = |at, from| Delta::Snapshot {
+        resource_version: "900".into(),
+        sent: t(at),
+        received: t(at),
+        gap: Some(podtrail_event::Gap { source: "pods".into(), from: t(from), to: t(from), reason: "gone".into() }),
+        after_version: Some("800".into()),
+    };
+    world.take(Delta::ListStarted { sent: t(50.0) }).take(snapshot(50.0, 60.0));
+    world.at(80.0).alive();
+    world.says(X, &[(50.0, "nobody"), (60.0, "unknown"), (70.0, "nobody")]);
+}
+
 #[test]
 fn first_start_is_no_gap_and_what_was_before_is_not_known() {
     let mut world = World::unwatched();
@@ -159,7 +177,7 @@ fn listing_that_starts_over_counts_once() {
     world.take(Delta::Listed(object));
     // The token of its next page expires: b has gone meanwhile.
     world.at(50.0).list(Some(12.0), std::slice::from_ref(&a)).at(60.0).alive();
-    world.says(Y, &[(55.0, "nobody")]);
+    world.says(Y, &[(55.0, "ambiguous b")]);
     assert_eq!((world.gaps(), world.tracker.counts().relists), (1, 2));
     assert_eq!(world.told("b").last().unwrap(), "deleted");
     assert_eq!(world.told("a"), ["address-assigned 10.0.0.1", "created"]);

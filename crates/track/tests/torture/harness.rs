@@ -141,10 +141,6 @@ impl World {
         self
     }
 
-    pub(crate) fn now(&self) -> f64 {
-        self.now
-    }
-
     fn commit(&mut self) -> &mut Self {
         let changes = self.tracker.take(t(self.now));
         self.store.as_mut().unwrap().commit(&changes).unwrap();
@@ -182,6 +178,12 @@ impl World {
     /// The watch is complete until now.
     pub(crate) fn alive(&mut self) -> &mut Self {
         self.take(Delta::Alive { at: t(self.now) })
+    }
+
+    /// The watch has told all up to this version.
+    pub(crate) fn bookmark(&mut self, version: u64) -> &mut Self {
+        self.version = version;
+        self.take(Delta::Bookmark { resource_version: version.to_string(), received: t(self.now) })
     }
 
     /// All that there is now, asked for 200 ms ago; nothing had been watched since `gap`.

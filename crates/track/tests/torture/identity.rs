@@ -42,7 +42,7 @@ fn update_with_a_new_uid_ends_the_old_pod() {
         world.says(X, &[(28.0, "certain first")]);
         world.says(address, &[(60.0, "certain second")]);
         if address != X {
-            world.says(X, &[(35.0, "ambiguous first"), (60.0, "nobody")]);
+            world.says(X, &[(35.0, "ambiguous first"), (60.0, "ambiguous first")]);
         }
         assert_eq!(
             world.told("first"),

@@ -92,7 +92,7 @@ impl Telling {
     /// A node's address is the node's, and whoever used it is named.
     fn judge_nodes(&mut self, first: Timestamp, now: Timestamp) {
         for (i, ip) in node_ips().into_iter().enumerate() {
-            let ns = self.history.rng.random_range(first.as_nanosecond()..=now.as_nanosecond());
+            let ns = self.history.rng.random_range(first.as_nanosecond()..=now.max(first).as_nanosecond());
             let at = Timestamp::from_nanosecond(ns);
             let reply = self.store().owner(NETWORKS[0], ip, at).unwrap();
             let uid = format!("uid-n{i}");

@@ -32,6 +32,8 @@ pub(crate) struct Telling {
     again: Vec<i64>,
     /// Until it is listed, nothing is told.
     listed: bool,
+    /// Nothing happens any more.
+    over: bool,
     /// Pods whose removal no watch tells of, until a look heals that.
     pub(crate) lost: HashSet<String>,
     dir: TempDir,
@@ -60,6 +62,7 @@ impl Telling {
             known: BTreeSet::new(),
             again: Vec::new(),
             listed: false,
+            over: false,
             lost: HashSet::new(),
             dir,
         };
@@ -91,7 +94,6 @@ impl Telling {
             84..92 => self.commit(),
             92..95 => self.restart(),
             95..97 => {
-                self.history.compact(self.told);
                 self.listed = false;
                 self.list();
             }
@@ -127,7 +129,6 @@ impl Telling {
     }
 
     fn take(&mut self, delta: Delta<podtrail_watch::PodState>) {
-        if std::env::var("TR").is_ok() { match &delta { Delta::Applied{object,live,..} => eprintln!("{} applied {} {} {:?} {:?} rv{} live {live}", self.now(), object.pod.name, object.pod.uid, object.phase, object.addresses.iter().map(|a|a.ip).collect::<Vec<_>>(), object.resource_version), Delta::Deleted{object,live,..} => eprintln!("{} deleted {} {} {:?} live {live} rv {} del {:?}", self.now(), object.pod.name, object.pod.uid, object.phase, object.resource_version, object.pod.deletion), Delta::Listed(object) => eprintln!("{} listed {} {} {:?} {:?}", self.now(), object.pod.name, object.pod.uid, object.phase, object.addresses.iter().map(|a|a.ip).collect::<Vec<_>>()), d => eprintln!("{} {d:?}", self.now()) } }
         self.tracker.pods(delta, self.now(), self.store.as_ref().unwrap()).unwrap();
     }
 
@@ -163,6 +164,7 @@ impl Telling {
     fn list(&mut self) {
         let sent = self.now();
         self.busy();
+        self.history.compact(self.committed);
         let (objects, upto) = (self.history.objects(), self.history.made.len());
         let resource_version = self.history.cluster.version().to_string();
         self.busy();
@@ -188,7 +190,7 @@ impl Telling {
     }
 
     fn busy(&mut self) {
-        if self.history.rng.random_bool(0.2) {
+        if !self.over && self.history.rng.random_bool(0.2) {
             self.history.pass();
             let committed = self.committed;
             self.history.happen(committed);
@@ -214,7 +216,6 @@ impl Telling {
         }
         self.busy();
         let got = Confirmation { sent, received: self.now(), found, rejected: Vec::new() };
-        if std::env::var("TR").is_ok() { eprintln!("{} got {id} {name} {:?}", self.now(), got.found.as_ref().map(|o|(o.pod.uid.clone(),o.phase,o.resource_version))); }
         if self.tracker.confirmed(id, got, self.store.as_ref().unwrap()).unwrap() {
             self.again.push(id);
         }
@@ -247,7 +248,6 @@ impl Telling {
     }
 
     fn start(&mut self) {
-        if std::env::var("TR").is_ok() { eprintln!("RESTART"); }
         self.store = None;
         let cluster = Cluster::new(self.history.cluster.uid());
         let store = Store::open(self.dir.path().join("ledger.db"), &cluster, ERROR).unwrap();
@@ -266,6 +266,7 @@ impl Telling {
 
     /// All is told, and all that was lost is healed.
     pub(crate) fn finish(&mut self) {
+        self.over = true;
         self.tell(usize::MAX);
         for _ in 0..20 {
             for id in self.known.clone() {

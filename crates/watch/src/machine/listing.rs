@@ -149,7 +149,9 @@ impl Machine {
     /// Lists from the beginning: at once the first time, later if that does not help.
     pub(super) fn start_over(&mut self) {
         self.phase = Phase::Listing(Listing::default());
-        self.wait = if self.failures == 0 { Duration::ZERO } else { self.backoff() };
+        // A server that answers 410 is well: what failed before it did says nothing of the list.
+        self.wait = if self.started_over { self.backoff() } else { Duration::ZERO };
+        self.started_over = true;
         self.failures = self.failures.saturating_add(1);
     }
 }

@@ -124,6 +124,7 @@ impl Machine {
         {
             connection.progressed = true;
             self.failures = 0;
+            self.started_over = false;
         }
         self.last = Some(version);
         self.last_uid.clear();
