@@ -54,7 +54,7 @@ fn each_gap_is_one_record_whose_id_does_not_depend_on_the_tracker() {
     let tell = |delay: f64| {
         let mut world = World::new();
         let a = running("a", "web-1", 10.0, X);
-        world.at(11.0 + delay).applied(&a).at(60.0 + delay).list(Some(12.0 + delay), &[a.clone()]);
+        world.at(11.0 + delay).applied(&a).at(60.0 + delay).list(Some(12.0 + delay), std::slice::from_ref(&a));
         world.at(80.0).applied(&a.clone().label("x", "y")).at(120.0).list(Some(81.0), &[a]);
         ids(&world)
     };

@@ -66,7 +66,7 @@ impl Shown {
     /// Runs since `at` by its node's clock.
     pub(crate) fn runs(mut self, at: f64) -> Self {
         self.0.phase = Phase::Running;
-        self.0.kubelet_started = self.0.kubelet_started.or(stamp(at));
+        self.0.kubelet_started = self.0.kubelet_started.or_else(|| stamp(at));
         self.0.running_since = stamp(at);
         self
     }

@@ -15,7 +15,7 @@ fn each_pod_is_created_once_however_often_the_tracker_starts() {
     for at in [20.0, 30.0] {
         world.restart().at(at).replayed(&a.clone().label("at", &at.to_string()));
     }
-    world.restart().at(40.0).list(Some(30.0), &[a.clone()]);
+    world.restart().at(40.0).list(Some(30.0), std::slice::from_ref(&a));
     world.restart().at(50.0).deleted(&a.clone().deleting(48.0, 1).ends(49.0));
     world.restart().at(60.0).deleted(&a.deleting(48.0, 1).ends(49.0));
     assert_eq!(world.told("a"), ["address-assigned 10.0.0.1", "created", "address-released 10.0.0.1", "deleted"]);

@@ -92,7 +92,7 @@ fn address_reused_within_one_poll_interval_is_told_apart_by_the_stamps() {
     world.at(11.1).applied(&old).at(20.0).confirmed(&old);
     // Between two looks the one has gone and the other has come, with nothing of it seen.
     let new = running("new", "web-2", 31.0, X);
-    world.at(60.0).list(Some(20.0), &[new.clone()]);
+    world.at(60.0).list(Some(20.0), std::slice::from_ref(&new));
     world.at(90.0).confirmed(&new);
     world.says(
         X,

@@ -34,7 +34,8 @@ impl Telling {
     pub(crate) fn ask(&mut self, most: usize) -> Tally {
         self.commit();
         let truth = self.history.cluster.truth();
-        let (first, now) = (truth.first().map_or(self.now(), |hold| hold.from), self.now());
+        let now = self.now();
+        let first = truth.first().map_or(now, |hold| hold.from);
         let edges: Vec<Timestamp> = truth.iter().flat_map(|hold| [Some(hold.from), hold.to]).flatten().collect();
         let mut tally = Tally::default();
         for _ in 0..most {
