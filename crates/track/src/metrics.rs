@@ -18,6 +18,9 @@ type Seconds = Gauge<f64, AtomicU64>;
 /// A count of the tracker's, and the counter that shows it.
 type Count = (fn(&Counts) -> u64, Counter);
 
+const SOURCES: [&str; 2] = ["pods", "nodes"];
+/// A watch that was silent for so long is not watching: while it is well it speaks twice a second.
+const STALE: Duration = Duration::from_secs(10);
 const KINDS: [&str; 4] = ["created", "address-assigned", "address-released", "deleted"];
 
 /// What a tracker counts, for Prometheus; names begin with `podtrail_`.
@@ -104,7 +107,8 @@ impl Metrics {
         registry.register_with_unit("frame_to_commit", help, s, self.latency.clone());
     }
 
-    /// Whether both watches are connected and the ledger could be written last.
+    /// Whether the ledger holds what happened until now, or until a few seconds ago: pods and nodes are watched, and the
+    /// last commit succeeded.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
@@ -135,7 +139,6 @@ impl Metrics {
 
     pub(crate) fn commit(&self, took: Duration, tracker: &Tracker) {
         self.commit.observe(took.as_secs_f64());
-        self.ready.store(tracker.covered_until("pods").is_some(), Ordering::Relaxed);
         let counts = tracker.counts();
         for (get, counter) in &self.counts {
             counter.inc_by(get(counts).saturating_sub(counter.get()));
@@ -163,7 +166,10 @@ impl Metrics {
     }
 
     pub(crate) fn ages(&self, tracker: &Tracker, now: Timestamp) {
-        for source in ["pods", "nodes"] {
+        let fresh = |until: Timestamp| now.saturating_duration_since(until) <= STALE;
+        let ready = SOURCES.iter().all(|source| tracker.watched_until(source).is_some_and(fresh));
+        self.ready.store(ready, Ordering::Relaxed);
+        for source in SOURCES {
             let Some(until) = tracker.covered_until(source) else { continue };
             let age = now.saturating_duration_since(until).as_secs_f64();
             self.watch_age.get_or_create(&vec![("source", source.to_owned())]).set(age);

@@ -187,7 +187,7 @@ async fn readiness(metrics: Arc<Metrics>, ready: podtrail_daemon::Condition) -> 
         if metrics.is_ready() {
             ready.set_ready();
         } else {
-            ready.set_not_ready("the cluster is not watched, or the ledger cannot be written");
+            ready.set_not_ready("the pods or the nodes are not watched just now, or the ledger cannot be written");
         }
     }
 }

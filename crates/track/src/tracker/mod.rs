@@ -191,6 +191,11 @@ impl Tracker {
         self.spans.until(source)
     }
 
+    /// The same, but `None` until this tracker has watched it: what was stored before says nothing of now.
+    pub fn watched_until(&self, source: &str) -> Option<Timestamp> {
+        self.spans.watched_until(source)
+    }
+
     /// Takes a delta of the pods' watch; `now` is when.
     ///
     /// # Errors

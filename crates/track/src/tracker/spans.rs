@@ -1,34 +1,46 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use podtrail_event::{Gap, Timestamp};
 use podtrail_ledger::Change;
 
 /// Since when, and until when, each source has been watched without interruption.
 #[derive(Debug)]
-pub(super) struct Spans(BTreeMap<String, (Timestamp, Timestamp)>);
+pub(super) struct Spans {
+    last: BTreeMap<String, (Timestamp, Timestamp)>,
+    /// Sources whose span this tracker has begun or extended: of others it knows only what was stored.
+    watched: BTreeSet<String>,
+}
 
 impl Spans {
     pub(super) fn new(stored: &BTreeMap<String, (Timestamp, Timestamp)>) -> Self {
-        Self(stored.clone())
+        Self { last: stored.clone(), watched: BTreeSet::new() }
     }
 
     /// Until when the last span reaches.
     pub(super) fn until(&self, source: &str) -> Option<Timestamp> {
-        self.0.get(source).map(|(_, until)| *until)
+        self.last.get(source).map(|(_, until)| *until)
+    }
+
+    /// Until when this tracker has watched it.
+    pub(super) fn watched_until(&self, source: &str) -> Option<Timestamp> {
+        self.until(source).filter(|_| self.watched.contains(source))
     }
 
     /// The span now reaches to `until`; `None` if it did, or if there is none.
     pub(super) fn extend(&mut self, source: &str, until: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let span = self.0.get_mut(source)?;
-        (until > span.1).then(|| {
-            span.1 = until;
-            *span
-        })
+        let span = self.last.get_mut(source)?;
+        if until <= span.1 {
+            return None;
+        }
+        span.1 = until;
+        let span = *span;
+        self.watch(source);
+        Some(span)
     }
 
     /// What lies between the last span and one that begins at `since`.
     pub(super) fn gap_before(&self, source: &str, since: Timestamp) -> Option<Gap> {
-        let (_, until) = self.0.get(source)?;
+        let (_, until) = self.last.get(source)?;
         let reason = "no version was stored to resume from".to_owned();
         Some(Gap { source: source.to_owned(), from: *until, to: since, reason })
     }
@@ -36,8 +48,15 @@ impl Spans {
     /// A new span begins.
     pub(super) fn begin(&mut self, source: &str, since: Timestamp) -> (Timestamp, Timestamp) {
         let span = (since, since);
-        self.0.insert(source.to_owned(), span);
+        self.last.insert(source.to_owned(), span);
+        self.watch(source);
         span
+    }
+
+    fn watch(&mut self, source: &str) {
+        if !self.watched.contains(source) {
+            self.watched.insert(source.to_owned());
+        }
     }
 }
 

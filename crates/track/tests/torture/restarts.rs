@@ -62,6 +62,17 @@ fn resumed_watch_leaves_no_gap() {
     assert_eq!(world.gaps(), 0);
 }
 
+#[test]
+fn what_was_stored_is_no_sign_of_watching_now() {
+    let mut world = World::new();
+    world.at(40.0).alive();
+    assert_eq!(world.tracker.watched_until("pods"), Some(t(40.0)));
+    world.restart();
+    assert_eq!((world.tracker.covered_until("pods"), world.tracker.watched_until("pods")), (Some(t(40.0)), None));
+    world.at(45.0).alive();
+    assert_eq!(world.tracker.watched_until("pods"), Some(t(45.0)));
+}
+
 /// P-C11: the deletion is told after the start, once.
 #[test]
 fn pod_deleted_while_the_tracker_was_down_is_told_of_afterwards() {

@@ -1,7 +1,9 @@
 //! `run` against a simulated cluster: its life, what it serves and logs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use podtrail_sim::{Fault, Verb};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -149,6 +151,23 @@ fn it_serves_health_and_these_metrics() {
         assert!(metrics.lines().any(|found| found == line), "no {line:?} in {metrics}");
     }
     daemon.stop();
+}
+
+/// A ledger of an earlier run says nothing of now.
+#[test]
+fn it_is_not_ready_before_it_watches_again() {
+    let world = World::new();
+    let daemon = world.run(&["--listen", "127.0.0.1:0"]).watches();
+    eventually("readiness", || (daemon.get("/readyz").0 == 200).then_some(()));
+    daemon.stop();
+    let busy = Fault::Status { on: Verb::Watch, code: 503, retry_after: Some(Duration::from_secs(2)) };
+    world.cluster.inject(busy);
+    let daemon = world.run(&["--listen", "127.0.0.1:0"]);
+    daemon.says("API server does not answer as it should");
+    let (status, why) = daemon.get("/readyz");
+    assert_eq!(status, 503, "{why}");
+    assert!(why.contains("the pods or the nodes are not watched just now"), "{why}");
+    eventually("readiness", || (daemon.get("/readyz").0 == 200).then_some(()));
 }
 
 #[test]
