@@ -61,7 +61,15 @@ fn survives(kills: u32, seed: u64) {
     // Only what was killed before its first list was committed had to list again.
     let requests = cluster.requests();
     assert!(requests.list <= 1 + u64::from(kills) / 10, "it resumes by watch: {requests:?}");
+    let from = &requests.watched_from;
+    let lists = from.iter().filter(|version| **version == 0).count();
+    assert!(from.is_sorted() && lists <= 1 + kills as usize / 10, "from the version that was stored: {from:?}");
     assert_eq!(requests.write, 0);
+    let packed = fs::read_dir(home.path()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".gz")
+    });
+    assert!(packed.count() > 1, "kills met rotation and packing");
 }
 
 fn churn(cluster: &Cluster, seed: u64, stop: &AtomicBool) {

@@ -56,6 +56,8 @@ pub(super) struct Known {
     pub(super) deleted: bool,
     /// Last listing that it was in.
     pub(super) listed: u32,
+    /// Its deletion was asked for, and its kubelet has not said that it ended.
+    pub(super) deleting: bool,
     /// In the order that the API shows them, the pod's own first.
     pub(super) claims: Vec<Claimed>,
     /// Addresses that it no longer holds, and the how-manyeth time it held them: the next is one more.
@@ -100,11 +102,10 @@ pub(super) fn after(b: &Interval, a: &Interval) -> bool {
     b.end_earliest.max(b.start_earliest) > a.start_latest
 }
 
-/// Of two holders of one address: ends the earlier with the later's start. `None` where they contradict each other.
-pub(super) fn hand_over(earlier: &mut Interval, later: &mut Interval) -> Option<bool> {
-    if after(earlier, later) {
-        return None;
-    }
-    later.tighten(Evidence::NotBefore(earlier.end_earliest));
-    Some(earlier.tighten(Evidence::EndedBy(later.start_latest)))
+/// Of two holders of one address: ends the earlier with the later's start. Whether that is new.
+///
+/// The later's start is not bounded by the earlier's end: what is known of that may be taken back (a sighting is late, its
+/// kubelet's last word is not), and whoever asks has the two bound each other anyway.
+pub(super) fn hand_over(earlier: &mut Interval, later: &Interval) -> bool {
+    earlier.tighten(Evidence::EndedBy(later.start_latest))
 }

@@ -23,6 +23,7 @@ impl Known {
             created: row.created,
             deleted: row.deleted,
             listed: 0,
+            deleting: row.pod.deletion.is_some(),
             claims: Vec::new(),
             past: Vec::new(),
             missing: None,
@@ -102,6 +103,7 @@ impl Tracker {
         }
         known.missing = None;
         known.version = state.resource_version;
+        known.deleting = state.pod.deletion.is_some() && !state.phase.is_terminal();
         let node = self.names.get(state.pod.node.as_deref().unwrap_or_default());
         let skew = self.skews.entry(node).or_default();
         self.counts.skews += u64::from(skew.learn(&state, seen.received));
@@ -285,17 +287,16 @@ impl Tracker {
         };
         let was_open = old.interval.end_latest.is_none();
         let (old_first, new_first) = (after(&claim.interval, &old.interval), after(&old.interval, &claim.interval));
-        let order = match (old_first, new_first) {
-            (true, false) => hand_over(&mut old.interval, &mut claim.interval),
-            (false, true) => hand_over(&mut claim.interval, &mut old.interval),
-            _ => None,
-        };
+        if new_first && !old_first {
+            hand_over(&mut claim.interval, &old.interval);
+        }
+        let ended = old_first && !new_first && hand_over(&mut old.interval, &claim.interval);
         self.counts.conflicts += u64::from(old_first && new_first);
         if old_first {
             self.by_address.insert(place, id);
         }
         let old = old.clone();
-        if order.is_some() {
+        if ended {
             let mut out = Outcome { claims: vec![old.row(Subject::Pod, other)], ..Outcome::default() };
             if was_open && old.interval.end_latest.is_some() {
                 self.open_claims -= 1;
@@ -358,8 +359,9 @@ impl Tracker {
         let mut out = Outcome::default();
         let earliest = known.claims.iter().map(|c| c.interval.end_earliest).max().unwrap_or(Timestamp::MIN);
         let earliest = if earliest == Timestamp::MIN { by } else { earliest.min(by) };
-        // Its end was not announced: it may have been forced away, and then its containers go on for a while.
-        let ended = known.claims.iter().all(|claim| claim.interval.may_end).then_some(by);
+        // Unless its kubelet had said that it ended, it may have been forced away, and then its containers go on for a while.
+        let ended = !known.deleting && known.claims.iter().all(|claim| claim.interval.may_end);
+        let ended = ended.then_some(by);
         self.depart(&mut known, ended, Bounds { earliest, latest: Some(by) }, &mut out);
         let seen = Seen { source, not_before: earliest, received, live: false };
         let pod = stored.unwrap_or_else(|| Pod {

@@ -104,8 +104,8 @@ fn change_that_the_watch_has_passed_over_is_healed_by_a_look() {
 #[test]
 fn end_is_dated_by_the_first_look_that_did_not_find_it() {
     let mut world = World::new();
-    let a = running("a", "web-1", 10.0, X).deleting(49.0, 1);
-    world.at(11.1).applied(&a).at(50.0).alive();
+    let a = running("a", "web-1", 10.0, X).deleting(49.0, 1).ends(49.0);
+    world.at(11.1).applied(&running("a", "web-1", 10.0, X)).at(49.5).applied(&a).at(50.0).alive();
     let ahead = world.version + 1;
     assert!(world.got("a", Some((&a.clone().label("x", "y"), ahead))));
     // It is removed at 51.5.

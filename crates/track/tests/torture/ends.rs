@@ -49,6 +49,38 @@ fn forced_deletion_leaves_the_end_open_until_the_address_is_used_again() {
     within(at_95.answer.named()[0].end.unwrap(), 36.0..=40.0, Some(121.0..=123.0));
 }
 
+/// One whose deletion had only been asked for may have been forced away before it was over.
+#[test]
+fn removal_that_was_not_seen_ends_only_what_had_ended() {
+    let a = || running("a", "web-1", 10.0, X);
+    let cases = [
+        ("ran", a(), "ambiguous a"),
+        ("was to end", a().deleting(30.0, 30), "ambiguous a"),
+        ("had ended", a().ends(30.0), "nobody"),
+        ("was to end and had", a().deleting(30.0, 30).ends(30.0), "nobody"),
+    ];
+    for (what, last, after) in &cases {
+        for way in ["listing", "listing after a restart", "GET", "its name's next bearer"] {
+            // Why it may end is not stored for a pod that was to end, only that it may.
+            let after = if *what == "was to end and had" && way.contains("restart") { "ambiguous a" } else { after };
+            let mut world = World::new();
+            world.at(11.1).applied(&a()).at(31.1).applied(last).at(35.0).alive();
+            match way {
+                "listing" => world.at(40.0).list(Some(35.0), &[]),
+                "listing after a restart" => world.restart().at(40.0).list(Some(35.0), &[]),
+                "GET" => {
+                    assert!(world.at(38.0).alive().got("a", None));
+                    assert!(!world.at(40.0).alive().got("a", None));
+                    &mut world
+                }
+                _ => world.at(40.0).applied(&pod("b", "web-1", 39.0)),
+            };
+            assert_eq!(world.told("a").last().unwrap(), "deleted", "{what}, {way}");
+            assert_eq!(world.at(60.0).alive().owner(X, 55.0), after, "{what}, {way}");
+        }
+    }
+}
+
 #[test]
 fn halves_of_a_dual_stack_pod_are_released_apart() {
     let mut world = World::new();

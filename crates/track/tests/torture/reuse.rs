@@ -1,6 +1,6 @@
 //! One address, one pod after the other.
 
-use crate::harness::{World, pod, running};
+use crate::harness::{World, pod, running, within};
 
 const X: &str = "10.0.0.1";
 
@@ -194,4 +194,22 @@ fn three_pods_one_after_the_other_each_have_their_time() {
             (80.0, "certain c"),
         ],
     );
+}
+
+/// A pod's node is cut off: the API shows its address still, while it has ended and another has the address.
+#[test]
+fn late_sighting_that_is_taken_back_leaves_no_bound_behind() {
+    let mut world = World::new();
+    let a = running("a", "web-1", 10.0, X);
+    world.at(11.1).applied(&a).at(60.0).confirmed(&a);
+    // It ended at 30 already, and its address was given to another at 40: first its kubelet tells of that one.
+    let b = running("b", "web-2", 38.0, X);
+    world.at(61.5).applied(&b).at(62.0).applied(&a.ends(30.0)).at(90.0).confirmed(&b).alive();
+    let start = world.claim("b", X).interval.start();
+    within(start, 36.0..=38.0, Some(40.0..=63.0));
+    for at in [41.0, 45.0, 55.0] {
+        let answer = world.owner(X, at);
+        assert!(answer.starts_with("ambiguous") && answer.contains('b') || answer == "certain b", "{at}: {answer}");
+    }
+    world.says(X, &[(25.0, "certain a"), (70.0, "certain b")]);
 }
