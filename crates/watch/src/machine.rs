@@ -189,7 +189,8 @@ impl Machine {
                     && self.streaming == Streaming::Wanted
                     && matches!(why.code, 400 | 403 | 404 | 405 | 410 | 422) =>
             {
-                self.streaming = Streaming::Off;
+                // An API server that has just started may forbid what it allows a moment later.
+                self.streaming = if why.code == 403 { Streaming::Paused } else { Streaming::Off };
             }
             _ => {
                 let asked = retry_after.unwrap_or_default().min(MOST_RETRY_AFTER);

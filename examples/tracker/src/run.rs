@@ -1,14 +1,14 @@
 //! `tracker run`: wires the crates to signals, threads and tasks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Health, bind, reopen_signal, serve, shutdown_signal};
 use podtrail_event::Cluster;
 use podtrail_ledger::{Retention, Store};
 use podtrail_track::{Config, Format, Metrics, Sink, Tracking};
-use podtrail_watch::{Globs, NamespaceFilter, split_list};
+use podtrail_watch::{ErrorKind, Globs, NamespaceFilter, split_list};
 use podtrail_writer::{File, FileHandle, Spec, StartFrom, Target, Writer};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ use crate::running::{Destination, Running, done};
 
 /// The commit loop goes round many times a second; this long without is a fault.
 const STUCK: Duration = Duration::from_secs(60);
+/// An API server that has just started forbids what it allows a moment later.
+const STARTING: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(args: Box<RunArgs>) -> Result<(), Failure> {
     let sinks = sinks(&args)?;
@@ -153,12 +155,13 @@ fn config(args: &RunArgs) -> Config {
 
 /// The cluster's UID, as soon as its API server answers; `None` if told to stop before.
 async fn cluster_uid(client: &kube::Client, stopped: &mut watch::Receiver<bool>) -> Result<Option<String>, Failure> {
-    let mut wait = Duration::from_millis(500);
+    let (started, mut wait) = (Instant::now(), Duration::from_millis(500));
     loop {
         let error = match podtrail_watch::cluster_uid(client).await {
             Ok(uid) => return Ok(Some(uid)),
-            Err(e) if !e.is_retryable() => return Err(Failure::unavailable(e)),
-            Err(e) => e,
+            Err(e) if e.is_retryable() => e,
+            Err(e) if e.kind() == ErrorKind::Status(403) && started.elapsed() < STARTING => e,
+            Err(e) => return Err(Failure::unavailable(e)),
         };
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(error = &error as &dyn std::error::Error, retry_ms, "cluster cannot be reached yet");

@@ -1,6 +1,8 @@
 //! `run` against a simulated cluster: its life, what it serves and logs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use podtrail_sim::{Fault, Verb};
@@ -203,4 +205,23 @@ fn an_api_server_that_is_away_is_waited_for() {
     assert!(line["retry_ms"].as_u64().is_some_and(|wait| wait > 0));
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ends().0, Some(0));
+}
+
+#[test]
+fn an_api_server_that_only_starts_may_forbid_at_first() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    write_kubeconfig(&world.path("kubeconfig"), &format!("http://{}", listener.local_addr().unwrap()));
+    std::thread::spawn(move || {
+        let uid = "{\"metadata\":{\"uid\":\"here\"}}";
+        for (status, body) in [("403 Forbidden", ""), ("200 OK", uid)] {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            stream.write_all((head + body).as_bytes()).unwrap();
+        }
+    });
+    let daemon = world.run(&[]);
+    assert_eq!(daemon.says("tracking")["cluster"], "here");
 }

@@ -221,7 +221,7 @@ fn a_streaming_list_ends_with_its_bookmark_and_goes_on_as_a_watch() {
 
 #[test]
 fn a_server_without_streaming_lists_is_not_asked_again() {
-    for code in [400, 403, 422] {
+    for code in [400, 404, 422] {
         let mut driven = Driven::new(Config::default(), None);
         assert_eq!(driven.machine.request(now(1.0)), Request::StreamingList);
         driven.refused(code, 1.1);
@@ -244,6 +244,18 @@ fn a_server_without_streaming_lists_is_not_asked_again() {
         assert_eq!((flow, driven.machine.wait() > Duration::ZERO), (Flow::Close, wait));
         driven.list(100, 20.0);
     }
+}
+
+/// As one is for a moment while an API server starts.
+#[test]
+fn a_streaming_list_that_is_forbidden_is_paged_and_tried_at_the_next_listing() {
+    let mut driven = Driven::new(Config::default(), None);
+    assert_eq!(driven.machine.request(now(1.0)), Request::StreamingList);
+    driven.refused(403, 1.1);
+    driven.list(100, 2.0);
+    driven.watch(100, 3.0);
+    assert_eq!(driven.event(Event::Failed(answer(410)), 3.1), Flow::Close);
+    assert_eq!(driven.machine.request(now(4.0)), Request::StreamingList);
 }
 
 #[test]
