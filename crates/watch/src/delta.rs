@@ -9,7 +9,7 @@ pub struct Checkpoint {
     /// The version of the last delta that was taken.
     pub resource_version: String,
     /// Until when the deltas taken are known to be all that happened: `sent` of a snapshot, `received` of a live
-    /// change or a bookmark, `at` of an [`Delta::Alive`].
+    /// change or a bookmark. Not `at` of a [`Delta::Alive`], which silence suggests and a gap may take back.
     pub covered_until: Timestamp,
 }
 
@@ -69,7 +69,8 @@ pub enum Delta<T> {
         /// When it came.
         received: Timestamp,
     },
-    /// Nothing new, still connected and caught up: coverage extends to `at`.
+    /// Nothing new, still connected and caught up: coverage extends to `at`, unless the gap of a later snapshot begins
+    /// before it.
     Alive {
         /// Now.
         at: Timestamp,

@@ -84,6 +84,8 @@ pub(crate) struct Machine {
     backward: u32,
     /// How many frames in a row were of an earlier version than the last seen.
     stale: u32,
+    /// How many watches in a row brought not a byte until they were given up.
+    silent: u32,
     /// After which version a frame could not be decoded.
     undecodable: Option<u64>,
     page_size: u32,
@@ -109,6 +111,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LAG: Duration = Duration::from_secs(2);
 /// A watch that the server ends sooner, and that brought nothing, is resumed at once only the first time.
 const SHORT: Duration = Duration::from_secs(1);
+/// So many watches without a byte, not even a bookmark, and it is asked what there is.
+const SILENT_WATCHES: u32 = 2;
 /// The longest `Retry-After` that is honoured.
 const MOST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -133,6 +137,7 @@ impl Machine {
             short: false,
             backward: 0,
             stale: 0,
+            silent: 0,
             undecodable: None,
             page_size,
         };
@@ -219,7 +224,10 @@ impl Machine {
     /// Bytes of a watch have come.
     pub(crate) const fn arrived(&mut self, now: Now) {
         match &mut self.phase {
-            Phase::Watching(connection) => connection.arrived = now,
+            Phase::Watching(connection) => {
+                connection.arrived = now;
+                self.silent = 0;
+            }
             Phase::Listing(listing) => listing.last_byte = now.mono,
         }
     }
@@ -308,7 +316,14 @@ impl Machine {
             Phase::Watching(connection) if now.mono >= connection.silent_since + stall => {
                 // It may have been dead since its last byte.
                 self.coverage.until = self.coverage.proven;
-                self.failed(format!("no byte of the watch came for {stall:?}"), now, out);
+                let reason = format!("no byte of the watch came for {stall:?}");
+                self.silent += 1;
+                if self.silent >= SILENT_WATCHES {
+                    // A server whose history went back says nothing of it until it is where it was.
+                    self.silent = 0;
+                    self.relist(format!("{SILENT_WATCHES} times in a row {reason}"));
+                }
+                self.failed(reason, now, out);
                 Flow::Close
             }
             Phase::Watching(connection) => {

@@ -142,6 +142,8 @@ impl Machine {
 
     /// What was missed cannot be had any more: list, and declare a gap.
     pub(super) fn relist(&mut self, reason: String) {
+        // What was concluded from silence was concluded of a stream that now turns out to have missed something.
+        self.coverage.until = self.coverage.proven;
         self.gap.get_or_insert(reason);
         self.start_over();
     }
