@@ -17,6 +17,8 @@ use crate::{Config, Error};
 const GROUP: usize = 4096;
 /// A confirmation that differed from the watch is asked for again after this.
 const DOUBT: Duration = Duration::from_secs(2);
+/// What is late by so much is caught up, what is later is not: never a burst.
+const CATCH_UP: Duration = Duration::from_millis(250);
 /// How often retention is applied.
 const PRUNE: Duration = Duration::from_secs(600);
 
@@ -213,7 +215,8 @@ impl Committer {
             let Some(id) = again.or_else(|| self.schedule.due(now)) else { break };
             if let Some((namespace, name)) = self.tracker.target(id) {
                 room.send(Target { id, namespace: namespace.to_string(), name: name.to_owned() });
-                self.free = started.checked_add(self.spacing).unwrap_or(started);
+                let from = started.checked_sub(CATCH_UP).map_or(self.free, |least| self.free.max(least));
+                self.free = from.checked_add(self.spacing).unwrap_or(started);
             }
         }
     }

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
 use crate::commit::Input;
+use crate::metrics::Metrics;
 
 /// A pod to ask for.
 #[derive(Clone, Debug)]
@@ -16,6 +19,7 @@ pub(crate) async fn confirm(
     client: podtrail_watch::Client,
     targets: mpsc::Receiver<Target>,
     inputs: mpsc::Sender<Input>,
+    metrics: Arc<Metrics>,
 ) {
     const AT_ONCE: usize = 8;
     let targets = futures::stream::unfold(targets, |mut targets| async {
@@ -24,12 +28,13 @@ pub(crate) async fn confirm(
     });
     targets
         .for_each_concurrent(AT_ONCE, |target| {
-            let (client, inputs) = (client.clone(), inputs.clone());
+            let (client, inputs, metrics) = (client.clone(), inputs.clone(), metrics.clone());
             async move {
                 match podtrail_watch::confirm::pod(&client, &target.namespace, &target.name).await {
                     // With the loop gone there is nobody to tell.
                     Ok(got) => drop(inputs.send(Input::Confirmed(target.id, got)).await),
                     Err(e) => {
+                        metrics.not_confirmed();
                         let (namespace, name) = (&target.namespace, &target.name);
                         tracing::debug!(namespace, name, error = &e as &dyn std::error::Error, "pod was not confirmed");
                     }

@@ -35,6 +35,7 @@ pub struct Metrics {
     confirm_period: Seconds,
     commit: Histogram,
     commit_failures: Counter,
+    confirmation_failures: Counter,
     latency: Histogram,
     lag: Family<Labels, Gauge>,
     delivered: Family<Labels, Counter>,
@@ -60,7 +61,6 @@ impl Metrics {
         count("duplicates", "Watch frames that came twice", |c| c.duplicates);
         count("confirmations", "Pods asked for by GET and confirmed or not", |c| c.confirmations);
         count("divergences", "Confirmations that differed from the watch and were right", |c| c.divergences);
-        count("conflicts", "Claims of one address that contradict each other", |c| c.conflicts);
         count("clock_skews", "Times that the bound on a node's clock skew grew", |c| c.skews);
         let metrics = Self {
             events: Family::default(),
@@ -72,6 +72,7 @@ impl Metrics {
             confirm_period: Seconds::default(),
             commit: quick(),
             commit_failures: Counter::default(),
+            confirmation_failures: Counter::default(),
             latency: quick(),
             lag: Family::default(),
             delivered: Family::default(),
@@ -97,6 +98,11 @@ impl Metrics {
             "commit_failures",
             "Commits of the ledger that failed and were tried again",
             self.commit_failures.clone(),
+        );
+        registry.register(
+            "confirmation_failures",
+            "Pods asked for by GET without an answer that can be used",
+            self.confirmation_failures.clone(),
         );
         let (s, age) = (Unit::Seconds, self.watch_age.clone());
         registry.register_with_unit("watch_age", "Since when nothing is known of what happened", s.clone(), age);
@@ -156,6 +162,10 @@ impl Metrics {
         self.commit_failures.inc();
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         tracing::error!(error = e as &dyn std::error::Error, retry_ms, "ledger cannot be written: nothing is lost yet");
+    }
+
+    pub(crate) fn not_confirmed(&self) {
+        self.confirmation_failures.inc();
     }
 
     /// The frames received at these times are committed.

@@ -63,6 +63,7 @@ pub struct Tracking {
     targets: Option<mpsc::Receiver<Target>>,
     checkpoints: [Option<Checkpoint>; 2],
     committer: Option<Committer>,
+    metrics: Arc<Metrics>,
 }
 
 impl Tracking {
@@ -83,8 +84,9 @@ impl Tracking {
         let (told, head) = watch::channel(store.head()?);
         let (path, clock_error) = (store.path().to_owned(), store.clock_error());
         let tracker = Tracker::new(live, clock_error);
-        let committer = Committer::new(store, tracker, received, told, ask, &config, metrics);
-        Ok(Self { path, config, inputs, head, targets: Some(targets), checkpoints, committer: Some(committer) })
+        let committer = Committer::new(store, tracker, received, told, ask, &config, metrics.clone());
+        let (targets, committer) = (Some(targets), Some(committer));
+        Ok(Self { path, config, inputs, head, targets, checkpoints, committer, metrics })
     }
 
     /// The commit loop; `None` if it was taken before.
@@ -118,7 +120,8 @@ impl Tracking {
         let (seen_nodes, nodes_seen) = watch::channel(nodes_at.is_some());
         let nodes = podtrail_watch::nodes(client.clone(), self.config.watch.clone(), nodes_at);
         let pods = podtrail_watch::pods(client.clone(), self.config.watch.clone(), pods_at);
-        let confirm = self.targets.take().map(|targets| confirm(client, targets, self.inputs.clone()));
+        let confirm =
+            self.targets.take().map(|targets| confirm(client, targets, self.inputs.clone(), self.metrics.clone()));
         let inputs = self.inputs.clone();
         let tick = Duration::from_secs_f64((1.0 / self.config.confirm_rate.max(0.001)).clamp(0.01, 0.25));
         async move {

@@ -135,6 +135,11 @@ impl<'r> Report<'r> {
         Self { key, received, left: Self::MOST, rejected }
     }
 
+    /// How many faults there are so far.
+    pub(crate) fn faults(&self) -> usize {
+        Self::MOST - self.left
+    }
+
     /// Notes that `value` is not used, and why. After 64 faults of an object the others only count as "more".
     pub(crate) fn add(&mut self, reason: &str, value: &str) {
         let reason = match self.left {

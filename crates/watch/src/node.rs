@@ -20,8 +20,8 @@ pub struct NodeState {
     pub created: Option<Timestamp>,
     /// `status.addresses` in their order: type (`InternalIP`, `Hostname`, …) and address. The first 64.
     pub addresses: Vec<(String, String)>,
-    /// `status.nodeInfo.bootID`: another one after each boot.
-    pub boot_id: Option<String>,
+    /// `lastHeartbeatTime` of its condition `Ready`: when its kubelet last said all this, by its own clock.
+    pub heartbeat: Option<Timestamp>,
     /// `metadata.resourceVersion`.
     pub resource_version: u64,
 }
@@ -43,7 +43,7 @@ struct Status<'a> {
     #[serde(borrow)]
     addresses: Option<Vec<NodeAddress<'a>>>,
     #[serde(borrow)]
-    node_info: Option<NodeInfo<'a>>,
+    conditions: Option<Vec<Condition<'a>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,9 +55,12 @@ struct NodeAddress<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-struct NodeInfo<'a> {
-    #[serde(rename = "bootID", borrow)]
-    boot_id: Option<Str<'a>>,
+#[serde(rename_all = "camelCase")]
+struct Condition<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Str<'a>>,
+    #[serde(borrow)]
+    last_heartbeat_time: Option<Str<'a>>,
 }
 
 impl<'a> Lite<'a> for NodeLite<'a> {
@@ -114,13 +117,15 @@ impl<'a> NodeLite<'a> {
                 _ => report.add("addresses: one without a type or an address", address),
             }
         }
-        let boot_id = self.status.as_ref().and_then(|s| s.node_info.as_ref()?.boot_id.as_ref());
+        let mut conditions = self.status.iter().flat_map(|s| &s.conditions).flatten();
+        let ready = conditions.find(|c| c.kind.as_ref().is_some_and(|kind| kind.0 == "Ready"));
+        let heartbeat = ready.and_then(|c| at("lastHeartbeatTime", &c.last_heartbeat_time, report));
         Ok(NodeState {
             uid: uid.to_owned(),
             name: name.to_owned(),
             created: at("creationTimestamp", &metadata.creation_timestamp, report),
             addresses,
-            boot_id: boot_id.filter(|id| !id.0.is_empty()).map(Str::owned),
+            heartbeat,
             resource_version,
         })
     }

@@ -47,6 +47,8 @@ pub struct PodState {
     /// What it shows: `status.podIPs` in their order, on the network `default` (of a hostNetwork pod they are its
     /// node's), then those of secondary networks, on `namespace/name`. None twice.
     pub addresses: Vec<Address>,
+    /// Something of what it shows could not be used: it may hold addresses besides.
+    pub addresses_spoilt: bool,
     /// When the condition `PodScheduled` became true.
     pub scheduled: Option<Timestamp>,
     /// `status.startTime`: when its kubelet took it on.
@@ -54,6 +56,8 @@ pub struct PodState {
     /// When the oldest of the containers that now run was started; of a terminal pod, when the first of those that were
     /// never restarted was.
     pub running_since: Option<Timestamp>,
+    /// Whether a container is shown as running. In a terminal pod this says that the phase is not its kubelet's word.
+    pub running: bool,
     /// When the last container ended; only if all have.
     pub finished: Option<Timestamp>,
     /// `metadata.deletionGracePeriodSeconds`.
@@ -213,10 +217,12 @@ impl<'a> PodLite<'a> {
         };
         let annotation = |key| metadata.annotations.as_ref()?.0.iter().find(|(k, _)| k.0 == key).map(|(_, v)| &*v.0);
 
+        let faults = report.faults();
         let mut addresses = pod_ips(status, report);
         if let Some(text) = networks::KEYS.into_iter().find_map(annotation) {
             networks::collect(text, namespace, &mut addresses, report);
         }
+        let addresses_spoilt = report.faults() > faults;
         let phase = phase(status, report);
         let scheduled =
             status.conditions.iter().flatten().find(|c| is(&c.kind, "PodScheduled") && is(&c.status, "True"));
@@ -224,9 +230,11 @@ impl<'a> PodLite<'a> {
             resource_version,
             phase,
             addresses,
+            addresses_spoilt,
             scheduled: scheduled.and_then(|c| at("lastTransitionTime", &c.last_transition_time, report)),
             kubelet_started: at("startTime", &status.start_time, report),
             running_since: running_since(status, phase, report),
+            running: containers(status).any(|state| state.running.is_some()),
             finished: finished(status, report),
             grace: grace(metadata.deletion_grace_period_seconds, report),
             mirror: annotation("kubernetes.io/config.mirror").is_some(),
@@ -304,15 +312,19 @@ fn phase(status: &Status<'_>, report: &mut Report<'_>) -> Phase {
     }
 }
 
+fn containers<'s, 'a>(status: &'s Status<'a>) -> impl Iterator<Item = &'s State<'a>> {
+    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    all.filter_map(|container| container.state.as_ref())
+}
+
 fn running_since(status: &Status<'_>, phase: Phase, report: &mut Report<'_>) -> Option<Timestamp> {
-    let containers = status.container_statuses.iter().flatten();
     if phase.is_terminal() {
+        let containers = status.container_statuses.iter().flatten();
         let first = containers.filter(|c| c.restart_count.unwrap_or(0) == 0);
         let spans = first.filter_map(|c| c.state.as_ref()?.terminated.as_ref());
         return spans.filter_map(|span| at("startedAt", &span.started_at, report)).min();
     }
-    let all = containers.chain(status.init_container_statuses.iter().flatten());
-    let spans = all.filter_map(|c| c.state.as_ref()?.running.as_ref());
+    let spans = containers(status).filter_map(|state| state.running.as_ref());
     spans.filter_map(|span| at("startedAt", &span.started_at, report)).min()
 }
 

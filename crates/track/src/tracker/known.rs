@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use podtrail_event::{Address, Pod, Subject, Timestamp};
-use podtrail_ledger::{ClaimRow, Evidence, Interval};
+use podtrail_ledger::{ClaimRow, Interval};
 
 /// An address that a pod or a node shows and holds, or uses with its node.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ pub(super) struct Known {
     pub(super) deleted: bool,
     /// Last listing that it was in.
     pub(super) listed: u32,
-    /// Its deletion was asked for, and its kubelet has not said that it ended.
-    pub(super) deleting: bool,
+    /// Its kubelet has said that it ended.
+    pub(super) over: bool,
     /// In the order that the API shows them, the pod's own first.
     pub(super) claims: Vec<Claimed>,
     /// Addresses that it no longer holds, and the how-manyeth time it held them: the next is one more.
@@ -95,17 +95,4 @@ pub(super) fn digest(pod: &Pod) -> u64 {
     let mut hasher = DefaultHasher::new();
     pod.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Whether `b` cannot have held before `a` did, by what is known of both.
-pub(super) fn after(b: &Interval, a: &Interval) -> bool {
-    b.end_earliest.max(b.start_earliest) > a.start_latest
-}
-
-/// Of two holders of one address: ends the earlier with the later's start. Whether that is new.
-///
-/// The later's start is not bounded by the earlier's end: what is known of that may be taken back (a sighting is late, its
-/// kubelet's last word is not), and whoever asks has the two bound each other anyway.
-pub(super) fn hand_over(earlier: &mut Interval, later: &Interval) -> bool {
-    earlier.tighten(Evidence::EndedBy(later.start_latest))
 }

@@ -7,7 +7,7 @@ mod observe;
 mod seen;
 mod spans;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,9 @@ pub trait Recall {
     fn claims_of(&self, id: i64) -> Result<Vec<ClaimRow>, podtrail_ledger::Error>;
 }
 
+/// So many faults are known again when they come again.
+const FAULTS: usize = 4096;
+
 /// What a tracker has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,8 +60,6 @@ pub struct Counts {
     pub rejected: u64,
     /// Frames that came twice.
     pub duplicates: u64,
-    /// Claims of one address that contradict each other.
-    pub conflicts: u64,
     /// Nodes whose clock was found to be off (each time that the bound grew).
     pub skews: u64,
     /// Events, by kind: created, address-assigned, address-released, deleted.
@@ -75,11 +76,10 @@ pub struct Tracker {
     pods: HashMap<i64, Known>,
     by_uid: ByHash,
     by_name: ByHash,
-    /// Who was given an address last.
-    by_address: ByHash,
     nodes: Nodes,
     names: Names,
-    skews: HashMap<Arc<str>, Skew>,
+    /// Of nodes whose clocks were found to be off.
+    skews: HashMap<Box<str>, Skew>,
     spans: Spans,
     progress: Progress,
     /// Number of the current listing, and what of it could not be read.
@@ -98,8 +98,12 @@ pub struct Tracker {
     next_pod: i64,
     next_claim: i64,
     changes: Vec<Change>,
+    /// Where in `changes` a pod's row was written last.
+    pending: HashMap<i64, usize>,
     /// Pods in `changes` that are gone: the store does not know of it yet.
     gone: HashMap<Box<str>, PodRow>,
+    /// Faults of objects, by hash, that are quarantined already.
+    faults: HashSet<u64>,
     born: Vec<i64>,
     dead: Vec<i64>,
     held: Vec<(i64, Timestamp)>,
@@ -117,7 +121,6 @@ impl Tracker {
             pods: HashMap::with_capacity(live.pods.len()),
             by_uid: ByHash::default(),
             by_name: ByHash::default(),
-            by_address: ByHash::default(),
             nodes: Nodes::new(live.nodes, live.next.1),
             skews: HashMap::new(),
             spans: Spans::new(&live.coverage),
@@ -133,7 +136,9 @@ impl Tracker {
             next_pod: live.next.0,
             next_claim: live.next.2,
             changes: Vec::new(),
+            pending: HashMap::new(),
             gone: HashMap::new(),
+            faults: HashSet::new(),
             born: Vec::new(),
             dead: Vec::new(),
             held: Vec::new(),
@@ -177,6 +182,7 @@ impl Tracker {
             self.changes.push(Change::Observed(now, Source::Get, Box::new(observation)));
         }
         self.gone.clear();
+        self.pending.clear();
         self.progress.take(&mut self.changes);
         std::mem::take(&mut self.changes)
     }
@@ -199,7 +205,7 @@ impl Tracker {
     /// Takes a delta of the pods' watch; `now` is when.
     ///
     /// # Errors
-    /// If the store cannot be read back: the delta is then not taken, and may be given again.
+    /// If the store cannot be read back: the delta is then taken in part, and the tracker is of no more use.
     pub fn pods(
         &mut self,
         delta: Delta<PodState>,
@@ -243,8 +249,10 @@ impl Tracker {
             }
             Delta::Duplicate { .. } => self.counts.duplicates += 1,
             Delta::Rejected(rejected) => {
-                self.unreadable.extend(rejected.key.clone());
-                self.reject(rejected);
+                if self.listing_open {
+                    self.unreadable.extend(rejected.key.clone());
+                }
+                self.reject(rejected, Source::Watch);
             }
             Delta::Disconnected { .. } => self.live = false,
             _ => {}
@@ -322,7 +330,7 @@ impl Tracker {
             Delta::Duplicate { .. } => self.counts.duplicates += 1,
             Delta::Rejected(rejected) => {
                 self.nodes.unreadable(rejected.key.as_deref());
-                self.reject(rejected);
+                self.reject(rejected, Source::Watch);
             }
             _ => {}
         }
@@ -360,12 +368,20 @@ impl Tracker {
         self.progress.covered(source, start, until);
     }
 
-    fn reject(&mut self, rejected: Rejected) {
+    fn reject(&mut self, rejected: Rejected, source: Source) {
         self.counts.rejected += 1;
+        // A fault of an object comes again with each of its frames.
+        let fault = ByHash::hash((&rejected.key, &rejected.reason, &rejected.excerpt));
+        if rejected.key.is_some() && !self.faults.insert(fault) {
+            return;
+        }
+        if self.faults.len() > FAULTS {
+            self.faults.clear();
+        }
         let Rejected { key, reason, excerpt, length, received, .. } = rejected;
         let quarantined = Some(Quarantined { key, reason, excerpt, length });
         let observation = Observation { quarantined, ..Observation::default() };
-        self.changes.push(Change::Observed(received, Source::Watch, Box::new(observation)));
+        self.changes.push(Change::Observed(received, source, Box::new(observation)));
     }
 
     /// Whom to ask for with a `GET`: namespace and name of the pod of row `id`, if it is not known to be gone.
@@ -377,15 +393,19 @@ impl Tracker {
     /// the watch, which may only be late.
     ///
     /// # Errors
-    /// If the store cannot be read back.
+    /// If the store cannot be read back: the tracker is then of no more use.
     pub fn confirmed(
         &mut self,
         id: i64,
         got: Confirmation,
         store: &impl Recall,
     ) -> Result<bool, podtrail_ledger::Error> {
-        let Some(known) = self.pods.get_mut(&id) else { return Ok(false) };
+        if !self.pods.contains_key(&id) {
+            return Ok(false);
+        }
         self.counts.confirmations += 1;
+        got.rejected.into_iter().for_each(|rejected| self.reject(rejected, Source::Get));
+        let Some(known) = self.pods.get_mut(&id) else { return Ok(false) };
         let Some(found) = got.found.filter(|found| *found.pod.uid == *known.uid) else {
             let since = *known.missing.get_or_insert(got.received);
             if since == got.received || !self.live {

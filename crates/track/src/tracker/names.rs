@@ -29,7 +29,7 @@ impl Names {
 pub(super) struct ByHash(HashMap<u64, i64>);
 
 impl ByHash {
-    fn hash(key: impl Hash) -> u64 {
+    pub(super) fn hash(key: impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         hasher.finish()

@@ -87,7 +87,9 @@ impl Nodes {
     }
 
     pub(super) fn unreadable(&mut self, name: Option<&str>) {
-        self.unreadable.extend(name.map(str::to_owned));
+        if self.listing_open {
+            self.unreadable.extend(name.map(str::to_owned));
+        }
     }
 
     pub(super) const fn is_listing(&self) -> bool {
@@ -143,15 +145,18 @@ impl Nodes {
             Node { row, claims: Vec::new(), past: Vec::new(), listed: listing }
         });
         node.listed = listing;
-        let addresses: NodeAddresses = state.addresses.iter().cloned().collect();
+        let shown: NodeAddresses = state.addresses.iter().cloned().collect();
+        // The last known are kept, as are those of a node that is gone.
+        let addresses = if state.addresses.is_empty() { node.row.addresses.clone() } else { shown };
         if node.row.addresses != addresses || node.row.gone.is_some() {
             node.row.addresses = addresses;
             node.row.gone = None;
             pen.changes.push(Change::Node(node.row.clone()));
         }
         let rows = node.claim(&state, received.saturating_add(pen.error), pen);
-        // It was made after the last listing was asked for; its stamps do not say when.
-        let until = self.sent.saturating_sub(pen.error);
+        // It was made after the last listing was asked for, and its kubelet had said so at its last heartbeat.
+        let heard = state.heartbeat.map_or(Timestamp::MIN, |at| at.min(received));
+        let until = self.sent.max(heard).saturating_sub(pen.error);
         for claim in &mut node.claims {
             if claim.interval.tighten(Evidence::HeldUntil(until)) {
                 pen.held.push((claim.id, until));

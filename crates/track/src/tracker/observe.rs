@@ -6,9 +6,9 @@ use podtrail_event::{Address, Bounds, DEFAULT_NETWORK, EventKind, NodeAddresses,
 use podtrail_ledger::{Change, ClaimRow, Error, Evidence, Happened, Interval, Observation, PodRow, Source};
 use podtrail_watch::{Phase, PodState};
 
-use super::known::{Claimed, Known, after, digest, hand_over};
+use super::known::{Claimed, Known, digest};
 use super::names::Names;
-use super::seen::{Seen, Times, forced};
+use super::seen::{Seen, Skew, Times, forced, over};
 use super::{Recall, Tracker};
 
 impl Known {
@@ -23,7 +23,8 @@ impl Known {
             created: row.created,
             deleted: row.deleted,
             listed: 0,
-            deleting: row.pod.deletion.is_some(),
+            // Why its claims may end is not stored: if not because of a deletion, then because it is over.
+            over: row.pod.deletion.is_none(),
             claims: Vec::new(),
             past: Vec::new(),
             missing: None,
@@ -81,9 +82,6 @@ impl Tracker {
             return;
         }
         self.open_claims += 1;
-        if !shared {
-            self.by_address.insert((&*claimed.network, ip), holder);
-        }
         known.claims.push(claimed);
     }
 
@@ -97,24 +95,24 @@ impl Tracker {
     ) -> Result<(), Error> {
         let Some(id) = self.identify(&state, seen, gone, store)? else { return Ok(()) };
         let known = self.pods.get_mut(&id).expect("identify has just found it");
-        known.listed = self.listing;
+        if seen.source != Source::Get {
+            known.listed = self.listing;
+        }
         if state.resource_version < known.version && seen.source != Source::List {
             return Ok(());
         }
         known.missing = None;
         known.version = state.resource_version;
-        known.deleting = state.pod.deletion.is_some() && !state.phase.is_terminal();
-        let node = self.names.get(state.pod.node.as_deref().unwrap_or_default());
-        let skew = self.skews.entry(node).or_default();
-        self.counts.skews += u64::from(skew.learn(&state, seen.received));
-        let times = Times::of(&state, seen, *skew, self.clock_error);
+        known.over = over(&state);
+        let skew = self.skew(&state, seen.received);
+        let times = Times::of(&state, seen, skew, self.clock_error);
         let mut known = self.pods.remove(&id).expect("identify has just found it");
 
         let mut out = Outcome::default();
         let shown = known.addresses();
         self.lose_addresses(&mut known, &state, &times, &mut out);
-        self.gain_addresses(&mut known, &state, &times, &mut out, store)?;
-        self.hold_addresses(&mut known, &times, &mut out);
+        self.gain_addresses(&mut known, &state, &times, &mut out);
+        self.hold_addresses(&mut known, &state, &times, &mut out);
         let shown = if state.addresses.is_empty() { shown } else { state.addresses.clone() };
         let shown = if shown.is_empty() { known.last_shown() } else { shown };
         let runs = state.phase != Phase::Pending;
@@ -198,45 +196,53 @@ impl Tracker {
         Ok(claims.into_iter().map(|claim| (Address { network: claim.network, ip: claim.ip }, claim.ordinal)).collect())
     }
 
-    /// Ends the claims on addresses that the state no longer shows.
+    /// By how much the clock of the state's node may be wrong, as far as that has shown.
+    fn skew(&mut self, state: &PodState, received: Timestamp) -> Skew {
+        let node = state.pod.node.as_deref().unwrap_or_default();
+        let mut skew = self.skews.get(node).copied().unwrap_or_default();
+        if skew.learn(state, received) {
+            self.counts.skews += 1;
+            self.skews.insert(node.into(), skew);
+        }
+        skew
+    }
+
+    /// Ends the claims on addresses that the state no longer shows; where part of it cannot be read, they may have ended.
     fn lose_addresses(&mut self, known: &mut Known, state: &PodState, times: &Times, out: &mut Outcome) {
-        let (keep, lost): (Vec<_>, Vec<_>) =
+        let (keep, mut lost): (Vec<_>, Vec<_>) =
             mem::take(&mut known.claims).into_iter().partition(|claim| state.addresses.iter().any(|a| claim.is(a)));
         known.claims = keep;
+        if state.addresses_spoilt {
+            for claim in &mut lost {
+                if claim.interval.tighten(Evidence::MayEnd) {
+                    out.claims.push(claim.row(Subject::Pod, known.id));
+                }
+            }
+            known.claims.append(&mut lost);
+        }
         for claim in lost {
             self.release(known, claim, Some(times.ended), out);
         }
     }
 
-    /// Ends a claim (`by: None`: it may have ended), and says so if that is new.
+    /// Ends a claim; `by: None`: it may have ended.
     fn release(&mut self, known: &mut Known, mut claim: Claimed, by: Option<Timestamp>, out: &mut Outcome) {
-        let open = claim.interval.end_latest.is_none();
         claim.interval.tighten(by.map_or(Evidence::MayEnd, Evidence::EndedBy));
-        if open {
-            out.released(&claim);
-            self.open_claims -= usize::from(by.is_some());
-        }
-        self.by_address.remove((&*claim.network, claim.ip), known.id);
+        out.released(&claim);
+        self.open_claims -= 1;
         known.past.push((claim.address(), claim.ordinal));
         out.claims.push(claim.row(Subject::Pod, known.id));
     }
 
     /// Begins claims on the addresses that the state shows for the first time, and keeps them in its order.
-    fn gain_addresses(
-        &mut self,
-        known: &mut Known,
-        state: &PodState,
-        times: &Times,
-        out: &mut Outcome,
-        store: &impl Recall,
-    ) -> Result<(), Error> {
+    fn gain_addresses(&mut self, known: &mut Known, state: &PodState, times: &Times, out: &mut Outcome) {
         // Stamps of containers bound the start of the addresses that the pod began with, not of later ones.
         let first = known.claims.is_empty() && known.past.is_empty();
-        let old: Vec<Claimed> = mem::take(&mut known.claims);
+        let mut old: Vec<Claimed> = mem::take(&mut known.claims);
         known.claims.reserve_exact(state.addresses.len());
         for address in &state.addresses {
-            if let Some(claim) = old.iter().find(|claim| claim.is(address)) {
-                known.claims.push(claim.clone());
+            if let Some(place) = old.iter().position(|claim| claim.is(address)) {
+                known.claims.push(old.swap_remove(place));
                 continue;
             }
             if times.may_end && known.last_held(address) {
@@ -256,61 +262,17 @@ impl Tracker {
             let ordinal = known.next_ordinal(address);
             let mut claim = Claimed { id, network, ip: address.ip, ordinal, shared, interval };
             times.tighten(&mut claim.interval);
-            if !shared {
-                self.take_over(known.id, &mut claim, times, store)?;
-            }
             out.event(EventKind::AddressAssigned, claim.interval.start(), Some((address.clone(), ordinal)));
-            if claim.interval.end_latest.is_some() {
-                out.released(&claim);
-            } else {
-                self.open_claims += 1;
-            }
+            self.open_claims += 1;
             out.claims.push(claim.row(Subject::Pod, known.id));
             known.claims.push(claim);
         }
-        Ok(())
-    }
-
-    /// Another pod had the address: one of the two had released it when the other began to hold it.
-    fn take_over(&mut self, id: i64, claim: &mut Claimed, times: &Times, store: &impl Recall) -> Result<(), Error> {
-        let network = claim.network.clone();
-        let place = (&*network, claim.ip);
-        let Some(mut rival) = self.by_address.get(place).and_then(|other| self.pods.remove(&other)) else {
-            self.by_address.insert(place, id);
-            return Ok(());
-        };
-        let other = rival.id;
-        let Some(old) = rival.claims.iter_mut().find(|c| c.network == claim.network && c.ip == claim.ip) else {
-            self.by_address.insert(place, id);
-            self.pods.insert(other, rival);
-            return Ok(());
-        };
-        let was_open = old.interval.end_latest.is_none();
-        let (old_first, new_first) = (after(&claim.interval, &old.interval), after(&old.interval, &claim.interval));
-        if new_first && !old_first {
-            hand_over(&mut claim.interval, &old.interval);
-        }
-        let ended = old_first && !new_first && hand_over(&mut old.interval, &claim.interval);
-        self.counts.conflicts += u64::from(old_first && new_first);
-        if old_first {
-            self.by_address.insert(place, id);
-        }
-        let old = old.clone();
-        if ended {
-            let mut out = Outcome { claims: vec![old.row(Subject::Pod, other)], ..Outcome::default() };
-            if was_open && old.interval.end_latest.is_some() {
-                self.open_claims -= 1;
-                out.released(&old);
-            }
-            self.log_for(&rival, out, times.shown, store)?;
-        }
-        self.pods.insert(other, rival);
-        Ok(())
+        known.claims.append(&mut old);
     }
 
     /// Notes that the claims that the state shows are still held.
-    fn hold_addresses(&mut self, known: &mut Known, times: &Times, out: &mut Outcome) {
-        for claim in &mut known.claims {
+    fn hold_addresses(&mut self, known: &mut Known, state: &PodState, times: &Times, out: &mut Outcome) {
+        for claim in known.claims.iter_mut().filter(|claim| state.addresses.iter().any(|a| claim.is(a))) {
             let before = claim.interval;
             if !times.tighten(&mut claim.interval) {
                 continue;
@@ -360,7 +322,7 @@ impl Tracker {
         let earliest = known.claims.iter().map(|c| c.interval.end_earliest).max().unwrap_or(Timestamp::MIN);
         let earliest = if earliest == Timestamp::MIN { by } else { earliest.min(by) };
         // Unless its kubelet had said that it ended, it may have been forced away, and then its containers go on for a while.
-        let ended = !known.deleting && known.claims.iter().all(|claim| claim.interval.may_end);
+        let ended = known.over && known.claims.iter().all(|claim| claim.interval.may_end);
         let ended = ended.then_some(by);
         self.depart(&mut known, ended, Bounds { earliest, latest: Some(by) }, &mut out);
         let seen = Seen { source, not_before: earliest, received, live: false };
@@ -376,10 +338,10 @@ impl Tracker {
 
     /// What gathered for a pod that is not committed yet.
     fn pending_pod(&self, id: i64) -> Option<Pod> {
-        self.changes.iter().rev().find_map(|change| match change {
-            Change::Pod(row) if row.id == id => Some(row.pod.clone()),
+        match self.changes.get(*self.pending.get(&id)?)? {
+            Change::Pod(row) => Some(row.pod.clone()),
             _ => None,
-        })
+        }
     }
 
     /// Gathers the changes that an observation makes, and keeps or forgets the pod.
@@ -389,6 +351,7 @@ impl Tracker {
         let unseen = !known.created && known.claims.is_empty() && known.past.is_empty();
         if digest != known.digest || gone || out.events.iter().any(|e| e.event == EventKind::Created) {
             known.digest = digest;
+            self.pending.insert(known.id, self.changes.len());
             self.changes.push(if gone && unseen {
                 Change::ForgetPod(known.id)
             } else {
@@ -412,18 +375,6 @@ impl Tracker {
         } else {
             self.pods.insert(known.id, known);
         }
-    }
-
-    /// Gathers what an observation of one pod says of another.
-    fn log_for(&mut self, known: &Known, out: Outcome, at: Timestamp, store: &impl Recall) -> Result<(), Error> {
-        let stored = match self.pending_pod(known.id) {
-            Some(pod) => Some(pod),
-            None => store.pod(known.id)?.map(|row| row.pod),
-        };
-        let Some(pod) = stored else { return Ok(()) };
-        let observation = self.observation(pod, known.addresses(), None, out);
-        self.changes.push(Change::Observed(at, Source::Tracker, Box::new(observation)));
-        Ok(())
     }
 
     fn observation(&mut self, pod: Pod, addresses: Vec<Address>, version: Option<u64>, out: Outcome) -> Observation {

@@ -120,12 +120,20 @@ fn start_earliest(state: &PodState, skew: Skew, error: Duration) -> Timestamp {
 /// The latest stamp in a state that the API's own servers made: what comes later in the stream was made later.
 pub(super) fn api_stamp(state: &PodState) -> Timestamp {
     let asked = state.grace.and_then(|grace| Some(state.pod.deletion?.saturating_sub(grace)));
-    [state.pod.created, state.scheduled, asked].into_iter().flatten().max().unwrap_or(Timestamp::MIN)
+    // A static pod is scheduled by its kubelet, whose clock may be wrong.
+    let scheduled = state.scheduled.filter(|_| !state.mirror);
+    [state.pod.created, scheduled, asked].into_iter().flatten().max().unwrap_or(Timestamp::MIN)
+}
+
+/// Whether its kubelet says that it has ended. While it shows a container as running, the phase is another's word, given
+/// for a node that does not answer.
+pub(super) fn over(state: &PodState) -> bool {
+    state.phase.is_terminal() && !state.running
 }
 
 /// Whether a pod whose object is removed may still hold its addresses: it was removed without its kubelet's word that it
 /// has ended. A container that has ended may be one that will be started again.
 pub(super) fn forced(last: &PodState) -> bool {
     let asked = last.pod.deletion.is_some() && last.grace.is_none_or(|grace| !grace.is_zero());
-    !asked && !last.phase.is_terminal() && !last.addresses.is_empty()
+    !asked && !over(last) && !last.addresses.is_empty()
 }

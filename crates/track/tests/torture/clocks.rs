@@ -105,3 +105,16 @@ fn stamps_from_the_far_future_or_past_do_no_harm() {
         assert!(["certain a", "presumed a", "ambiguous a"].contains(&&*answer), "{answer}");
     }
 }
+
+/// A static pod is scheduled by its kubelet: that stamp dates no other pod's frame.
+#[test]
+fn stamp_of_a_node_does_not_date_the_frames_that_follow() {
+    let mut world = World::new();
+    let a = running("a", "web-1", 10.0, X);
+    world.at(11.1).applied(&a).at(30.0).alive().restart().at(100.0);
+    // All of this happened at 40, and is told at 100; the static pod's node is 40 s ahead.
+    let mut mirror = pod("m", "static-1", 80.0).on("skewed").shows(&["10.0.0.9"]).mirrors(80.0);
+    mirror.0.pod.created = Some(t(40.0));
+    world.replayed(&mirror).replayed(&a.label("seen", "x")).alive();
+    assert!(world.claim("a", X).interval.end_earliest <= t(40.0));
+}

@@ -218,3 +218,23 @@ fn pod_that_is_gone_and_back_is_still_to_be_confirmed() {
     assert_eq!(world.tracker.take_turnover(), (born, vec![]));
     assert_eq!(world.claim("a", X).ordinal, 1);
 }
+
+/// A fault of an object comes with each of its frames, and with each `GET`.
+#[test]
+fn fault_that_comes_again_is_counted_and_quarantined_once() {
+    use podtrail_watch::{Delta, PodLite};
+
+    let spoilt = br#"{"metadata":{"uid":"a","namespace":"shop","name":"web-1","resourceVersion":"7"},"status":{"podIP":"no address"}}"#;
+    let mut world = World::new();
+    let a = running("a", "web-1", 10.0, X);
+    world.at(11.1).applied(&a);
+    for _ in 0..3 {
+        let mut rejected = Vec::new();
+        let found = PodLite::object(spoilt).unwrap().state(t(20.0), &mut rejected).unwrap();
+        assert!(found.addresses_spoilt);
+        world.take(Delta::Rejected(rejected.pop().unwrap()));
+    }
+    assert_eq!(world.tracker.counts().rejected, 3);
+    let stored = world.store().observations(0, usize::MAX).unwrap();
+    assert_eq!(stored.iter().filter(|o| o.observation.quarantined.is_some()).count(), 1);
+}

@@ -141,7 +141,7 @@ fn evicted_pod_without_any_stamp_may_have_ended_at_any_time_since_it_was_seen() 
     world.at(11.1).applied(&a).at(30.0).confirmed(&a);
     let mut evicted = a.clone();
     evicted.0.phase = podtrail_watch::Phase::Failed;
-    evicted.0.running_since = None;
+    (evicted.0.running_since, evicted.0.running) = (None, false);
     world.at(50.0).applied(&evicted).at(60.0).alive();
     world.says(X, &[(28.0, "certain a"), (40.0, "ambiguous a"), (58.0, "ambiguous a")]);
     world.at(70.0).deleted(&evicted).at(80.0).alive();
@@ -161,4 +161,38 @@ fn crash_of_a_container_is_not_an_end() {
     world.at(60.0).applied(&a.clone().runs(59.0)).at(90.0).confirmed(&a);
     world.says(X, &[(25.0, "certain a"), (45.0, "certain a"), (80.0, "certain a")]);
     assert_eq!(world.told("a"), ["address-assigned 10.0.0.1", "created"]);
+}
+
+/// A node is gone, and the control plane says so for it: the pods fail, and are removed by force.
+#[test]
+fn phase_that_the_kubelet_did_not_give_is_no_end() {
+    let mut world = World::new();
+    let a = running("a", "web-1", 10.0, X);
+    world.at(11.1).applied(&a).at(38.0).confirmed(&a);
+    let mut failed = a;
+    failed.0.phase = podtrail_watch::Phase::Failed;
+    world.at(40.0).applied(&failed).at(40.1).deleted(&failed.deleting(40.0, 0)).at(100.0).alive();
+    world.says(X, &[(30.0, "certain a"), (50.0, "ambiguous a"), (95.0, "ambiguous a")]);
+}
+
+/// An annotation that is no JSON any more, an address that is none: what cannot be read is not gone.
+#[test]
+fn addresses_that_can_no_longer_be_read_may_still_be_held() {
+    const SECOND: &str = "team-a/storage 192.168.7.4";
+    let mut world = World::new();
+    let a = pod("a", "web-1", 10.0).shows(&[X, SECOND]).runs(11.0);
+    world.at(11.1).applied(&a).at(30.0).confirmed(&a);
+    let mut spoilt = a.clone().shows(&[X]);
+    spoilt.0.addresses_spoilt = true;
+    world.at(40.0).applied(&spoilt).at(60.0).confirmed(&spoilt).alive();
+    world.says(SECOND, &[(20.0, "certain a"), (50.0, "ambiguous a")]);
+    world.says(X, &[(50.0, "certain a")]);
+    assert_eq!(world.told("a").len(), 3, "nothing was released");
+    // It can be read again.
+    world.at(70.0).applied(&a).at(80.0).confirmed(&a).alive();
+    world.says(SECOND, &[(50.0, "certain a"), (75.0, "certain a")]);
+    assert_eq!(world.claims("a").len(), 2);
+    // And is gone.
+    world.at(90.0).applied(&a.shows(&[X])).at(100.0).alive();
+    world.says(SECOND, &[(95.0, "nobody")]);
 }

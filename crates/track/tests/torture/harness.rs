@@ -68,6 +68,7 @@ impl Shown {
         self.0.phase = Phase::Running;
         self.0.kubelet_started = self.0.kubelet_started.or_else(|| stamp(at));
         self.0.running_since = stamp(at);
+        self.0.running = true;
         self
     }
 
@@ -81,6 +82,7 @@ impl Shown {
     /// All of its containers ended at `at` by its node's clock.
     pub(crate) fn ends(mut self, at: f64) -> Self {
         self.0.phase = Phase::Succeeded;
+        self.0.running = false;
         self.0.finished = stamp(at);
         self
     }

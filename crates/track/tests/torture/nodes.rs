@@ -125,3 +125,26 @@ fn node_recreated_under_its_name_is_another_node() {
     assert!(world.owner(NODE, 20.0).ends_with("uid-n1"));
     assert_eq!(world.reply(NODE, 55.0).answer.named()[0].uid, "second");
 }
+
+#[test]
+fn node_that_shows_no_address_for_once_is_recorded_with_its_last() {
+    let mut world = World::new();
+    world.node("n1", &[NODE]).node("n1", &[]);
+    world.at(11.1).applied(&running("a", "web-1", 10.0, "10.0.0.1"));
+    assert_eq!(world.events("a")[0].node_addresses.0["InternalIP"], [NODE]);
+}
+
+#[test]
+fn heartbeat_of_a_node_is_a_sign_of_its_addresses() {
+    let mut world = World::new();
+    let node = world.node_state("n1", &[NODE]);
+    list_nodes(&mut world, 1.0, vec![node]);
+    // The second by a clock that is fast: it is not believed beyond when it came.
+    for (heartbeat, at, certain) in [(300.0, 300.2, 298.0), (900.0, 600.0, 598.0)] {
+        let object = NodeState { heartbeat: Some(t(heartbeat)), ..world.node_state("n1", &[NODE]) };
+        world.at(at).nodes(Delta::Applied { object, received: t(at), live: true });
+        world.alive().nodes(Delta::Alive { at: t(at) });
+        assert_eq!(world.owner(NODE, certain), "certain uid-n1");
+        assert_ne!(world.owner(NODE, at - 0.5), "certain uid-n1");
+    }
+}

@@ -213,3 +213,21 @@ fn late_sighting_that_is_taken_back_leaves_no_bound_behind() {
     }
     world.says(X, &[(25.0, "certain a"), (70.0, "certain b")]);
 }
+
+/// Two on one address is a fault of the cluster's, or a network whose nodes each give out the same range.
+#[test]
+fn holder_whose_rival_came_later_and_went_first_still_holds() {
+    for restart in [false, true] {
+        let mut world = World::new();
+        let (a, b) = (running("a", "web-1", 10.0, X), running("b", "web-2", 48.0, X));
+        world.at(11.1).applied(&a).at(40.0).confirmed(&a).at(49.1).applied(&b);
+        world.at(60.0).deleted(&b.deleting(58.0, 1).ends(59.0)).at(65.0).alive();
+        if restart {
+            world.restart();
+        }
+        let before = world.told("a");
+        world.at(80.0).confirmed(&a).at(90.0).alive();
+        world.says(X, &[(30.0, "certain a"), (75.0, "certain a"), (85.0, "presumed a")]);
+        assert_eq!(world.told("a"), before);
+    }
+}

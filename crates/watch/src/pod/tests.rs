@@ -97,9 +97,11 @@ fn a_running_pod_is_read_in_full() {
         addresses: ["10.244.0.17", "fd00:10:244::11"]
             .map(|ip| Address { network: "default".into(), ip: ip.parse().unwrap() })
             .to_vec(),
+        addresses_spoilt: false,
         scheduled: at("2026-01-24T20:44:08Z"),
         kubelet_started: at("2026-01-24T20:44:09Z"),
         running_since: at("2026-01-24T20:44:11Z"),
+        running: true,
         finished: None,
         grace: None,
         mirror: false,
