@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Missing,
     /// The file is not a ledger, or not whole; it was not changed.
     NotALedger,
+    /// The ledger was written by an older release: opening it for writing brings it up to date.
+    Older,
     /// The ledger was written by a newer release; it was not changed.
     Newer,
     /// The ledger is of another cluster.
@@ -58,6 +60,9 @@ impl fmt::Display for Error {
                     f,
                     "{object} is not a whole podtrail ledger; it was left as it is: move it away or name another file"
                 )
+            }
+            ErrorKind::Older => {
+                write!(f, "{object} was written by an older release of podtrail: start `tracker run` with it once")
             }
             ErrorKind::Newer => {
                 write!(f, "{object} was written by a newer release of podtrail; it was left as it is: use that release")

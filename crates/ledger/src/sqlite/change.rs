@@ -90,7 +90,7 @@ pub(super) fn apply(
         Change::Covered { source, start, until } => db
             .prepare_cached(
                 // What retention has forgotten stays forgotten, also where a tracker has watched since before.
-                "INSERT INTO coverage VALUES (?1, max(?2, (SELECT since FROM anchor)), ?3)
+                "INSERT INTO coverage VALUES (?1, max(?2, (SELECT since FROM anchor)), ?3, ?2)
                    ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
             )?
             .execute((source, ns(*start), ns(*until)))

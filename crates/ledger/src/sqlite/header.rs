@@ -4,7 +4,7 @@
 /// `application_id` of a ledger: "podt".
 pub(crate) const APPLICATION_ID: u32 = 0x706f_6474;
 /// `user_version` that this release writes.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 /// Length of the header.
 pub(crate) const LENGTH: usize = 100;
 

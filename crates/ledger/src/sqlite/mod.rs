@@ -2,6 +2,7 @@
 
 mod chain;
 mod change;
+mod file;
 mod header;
 mod lock;
 mod observation;

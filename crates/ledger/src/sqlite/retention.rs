@@ -110,7 +110,7 @@ fn forget(db: &Transaction<'_>, cut: Cut, now: Timestamp) -> rusqlite::Result<Pr
     let evidence = db.execute("DELETE FROM evidence WHERE seq <= ?1", [cut.seq])?;
     db.execute("DELETE FROM gaps WHERE to_time < ?1", [cut.before])?;
     db.execute(
-        "INSERT INTO coverage SELECT source, ?1, max(until) FROM coverage WHERE start < ?1 AND until >= ?1 GROUP BY source
+        "INSERT INTO coverage SELECT source, ?1, max(until), max(proven, ?1) FROM coverage WHERE start < ?1 AND until >= ?1 GROUP BY source
            ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
         [cut.before],
     )?;

@@ -1,5 +1,7 @@
 //! Tables. Times are nanoseconds since 1970, UTC; `key` is the address as 16 bytes, IPv4 mapped.
 
+use super::header::SCHEMA_VERSION;
+
 pub(crate) const CREATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE evidence (
@@ -23,8 +25,10 @@ CREATE INDEX claims_by_address ON claims (key, network);
 CREATE INDEX claims_by_holder ON claims (holder, subject);
 CREATE TABLE gaps (
   seq INTEGER PRIMARY KEY, source TEXT NOT NULL, from_time INTEGER NOT NULL, to_time INTEGER NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE coverage (source TEXT NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (source, start))
-  WITHOUT ROWID;
+CREATE TABLE coverage (
+  source TEXT NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, proven INTEGER NOT NULL,
+  PRIMARY KEY (source, start)) WITHOUT ROWID;
+CREATE TABLE skews (node TEXT PRIMARY KEY, fast INTEGER NOT NULL, slow INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE checkpoints (source TEXT PRIMARY KEY, version TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sinks (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, resume TEXT, frozen INTEGER) WITHOUT ROWID;
 CREATE TABLE dead_letters (
@@ -40,3 +44,17 @@ CREATE VIEW held AS
   LEFT JOIN pods p ON c.subject = 'pod' AND p.id = c.holder
   LEFT JOIN nodes n ON c.subject = 'node' AND n.id = c.holder;
 ";
+
+/// What makes a ledger of each older version one of the next.
+pub(crate) const UPGRADES: [&str; SCHEMA_VERSION as usize - 1] = [
+    // Of a span that was stored without it, only that it began is proven.
+    "
+CREATE TABLE spans (
+  source TEXT NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, proven INTEGER NOT NULL,
+  PRIMARY KEY (source, start)) WITHOUT ROWID;
+INSERT INTO spans SELECT source, start, until, start FROM coverage;
+DROP TABLE coverage;
+ALTER TABLE spans RENAME TO coverage;
+CREATE TABLE skews (node TEXT PRIMARY KEY, fast INTEGER NOT NULL, slow INTEGER NOT NULL) WITHOUT ROWID;
+",
+];

@@ -1,18 +1,17 @@
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use podtrail_event::{Cluster, Pod, Timestamp};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::change::{Change, NodeRow, PodRow, apply};
-use super::header::{APPLICATION_ID, Header, LENGTH, SCHEMA_VERSION};
+use super::header::SCHEMA_VERSION;
 use super::lock::Lock;
 use super::observation::{ClaimRow, Observation, Source};
 use super::rows::{self, CLAIM};
-use super::{chain, schema};
+use super::{chain, file};
 use crate::{Error, ErrorKind};
 
 /// A ledger in a file: evidence, claims, gaps, checkpoints and sinks' positions, changed together or not at all.
@@ -48,7 +47,8 @@ pub struct Live {
 }
 
 impl Store {
-    /// Opens the ledger of `cluster` for writing; makes it if there is none.
+    /// Opens the ledger of `cluster` for writing; makes it if there is none, and brings one of an older release to this
+    /// release's schema.
     ///
     /// `clock_error` says by how much the clock that this tracker stamps with may be wrong.
     ///
@@ -60,12 +60,12 @@ impl Store {
         let exists = || path.try_exists().map_err(|e| Error::new(ErrorKind::Io, path.display().to_string()).because(e));
         // Before the lock: nothing is put beside a file that is not ours.
         if exists()? {
-            check_header(path)?;
+            file::check_header(path)?;
         }
         let lock = Lock::take(path)?;
         // Another may have made it meanwhile, and gone.
         if !exists()? {
-            create(path, cluster)?;
+            file::create(path, cluster)?;
         }
         let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
         if store.cluster.uid != cluster.uid {
@@ -81,10 +81,14 @@ impl Store {
     /// Opens a ledger for asking, whether or not a tracker writes it.
     ///
     /// # Errors
-    /// If there is no such file, or it is no ledger, newer or damaged.
+    /// If there is no such file, or it is no ledger, older, newer or damaged.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
-        check_header(path.as_ref())?;
-        Self::connect(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_ONLY, None)
+        file::check_header(path.as_ref())?;
+        let store = Self::connect(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_ONLY, None)?;
+        match file::version(&store.db).map_err(|e| store.failure(e))? {
+            SCHEMA_VERSION => Ok(store),
+            older => Err(store.error(ErrorKind::Older).because(format!("schema version {older}"))),
+        }
     }
 
     fn connect(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, Error> {
@@ -101,20 +105,30 @@ impl Store {
             let error = meta("clock-error-ns")?.and_then(|text| text.parse().ok()).unwrap_or(1_000_000_000);
             Ok((uid, meta("cluster-name")?, error))
         };
+        // Until it is known to be ours, closing it is not to change it either.
+        let version = db
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .and_then(|_| file::version(&db))
+            .map_err(|e| failure(&object, e))?;
+        if version > SCHEMA_VERSION {
+            return Err(Error::new(ErrorKind::Newer, object).because(format!("schema version {version}")));
+        }
         let (uid, name, error) = read().map_err(|e| failure(&object, e))?;
         let cluster = Cluster::new(uid).named(name);
         Ok(Self { db, path: path.to_owned(), cluster, clock_error: Duration::from_nanos(error), _lock: lock })
     }
 
-    /// Checks that the last evidence is what the head says, and makes a connection fit for writing.
+    /// Checks that the last evidence is what the head says, and makes the ledger and the connection fit for writing.
     fn begin(&mut self) -> Result<(), Error> {
         if !chain::head_matches(&self.db).map_err(|e| self.failure(e))? {
             return Err(self.error(ErrorKind::Corrupt).because("its last evidence is not what was written last"));
         }
-        let write = || -> rusqlite::Result<()> {
+        let mut write = || -> rusqlite::Result<()> {
+            self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
             self.db.pragma_update(None, "journal_mode", "WAL")?;
             self.db.pragma_update(None, "synchronous", "FULL")?;
             self.db.pragma_update(None, "cache_size", -16_000)?;
+            file::migrate(&mut self.db)?;
             let put = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
             self.db.execute(put, ("clock-error-ns", self.clock_error.as_nanos().to_string()))?;
             if let Some(name) = &self.cluster.name {
@@ -276,67 +290,4 @@ fn failure(object: &str, e: rusqlite::Error) -> Error {
         Some(_) => ErrorKind::Io,
     };
     Error::new(kind, object).because(e)
-}
-
-fn check_header(path: &Path) -> Result<(), Error> {
-    let object = path.display().to_string();
-    let kind = |e: &std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => ErrorKind::Missing,
-        _ => ErrorKind::Io,
-    };
-    let mut bytes = Vec::with_capacity(LENGTH);
-    File::open(path)
-        .and_then(|file| file.take(LENGTH as u64).read_to_end(&mut bytes))
-        .map_err(|e| Error::new(kind(&e), &*object).because(e))?;
-    match Header::read(&bytes) {
-        Header::Ledger(_) => Ok(()),
-        Header::Newer(version) => {
-            Err(Error::new(ErrorKind::Newer, object).because(format!("schema version {version}")))
-        }
-        Header::Foreign => {
-            let why = if bytes.is_empty() { "it is empty" } else { "it does not begin as a ledger does" };
-            Err(Error::new(ErrorKind::NotALedger, object).because(why))
-        }
-    }
-}
-
-/// Makes a ledger beside its place and moves it there, so that no half-made one is ever found.
-fn create(path: &Path, cluster: &Cluster) -> Result<(), Error> {
-    let object = path.display().to_string();
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    if std::fs::metadata(&wal).is_ok_and(|left| left.len() > 0) {
-        // SQLite would take it for a part of the new ledger.
-        let left = PathBuf::from(wal).display().to_string();
-        return Err(Error::new(ErrorKind::NotALedger, left).because("it is what is left of a ledger that is gone"));
-    }
-    let io = |e: std::io::Error| Error::new(ErrorKind::Io, &*object).because(e);
-    match std::fs::remove_file(&new) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
-        _ => {}
-    }
-    let make = || -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut db = Connection::open_with_flags(&new, flags)?;
-        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        db.pragma_update(None, "application_id", APPLICATION_ID)?;
-        db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        let transaction = db.transaction()?;
-        transaction.execute_batch(schema::CREATE)?;
-        transaction.execute("INSERT INTO meta VALUES ('cluster-uid', ?1)", [&cluster.uid])?;
-        chain::start(&transaction, &cluster.uid)?;
-        transaction.commit()?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        db.close().map_err(|(_, e)| e)
-    };
-    make().map_err(|e| Error::new(ErrorKind::Io, &*object).because(e))?;
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
-    File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
-    std::fs::rename(&new, path).map_err(io)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }

@@ -32,6 +32,10 @@ impl Place {
         Store::open(self.path(), &cluster(), Duration::ZERO).unwrap()
     }
 
+    pub(crate) fn open_read_only(&self) -> Store {
+        Store::open_read_only(self.path()).unwrap()
+    }
+
     pub(crate) fn sqlite(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path()).unwrap()
     }

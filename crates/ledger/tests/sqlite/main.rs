@@ -8,6 +8,7 @@ mod disk;
 mod history;
 mod kill;
 mod ledger;
+mod migrate;
 mod owner;
 mod refuse;
 mod retention;

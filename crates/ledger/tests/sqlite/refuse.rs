@@ -46,7 +46,7 @@ fn a_foreign_file_is_refused_and_nothing_is_put_beside_it() {
         ("another program's", sqlite("CREATE TABLE t (a); PRAGMA user_version = 1"), ErrorKind::NotALedger),
         ("another's, with an id", sqlite("PRAGMA application_id = 7; CREATE TABLE t (a)"), ErrorKind::NotALedger),
         ("no version", with(60, &[0; 4]), ErrorKind::NotALedger),
-        ("of a newer release", with(60, &2u32.to_be_bytes()), ErrorKind::Newer),
+        ("of a newer release", with(60, &3u32.to_be_bytes()), ErrorKind::Newer),
         ("of a much newer release", with(60, &u32::MAX.to_be_bytes()), ErrorKind::Newer),
     ] {
         let place = Place::new();
@@ -86,7 +86,7 @@ fn what_does_not_exist_is_made_for_writing_and_missed_for_reading() {
         let mode = std::fs::metadata(place.path().with_file_name(&name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}: an audit is nobody else's to read");
     }
-    assert_eq!(Header::read(&std::fs::read(place.path()).unwrap()), Header::Ledger(1));
+    assert_eq!(Header::read(&std::fs::read(place.path()).unwrap()), Header::Ledger(2));
     let nowhere = place.path().join("no/such/folder.db");
     assert_eq!(Store::open(nowhere, &cluster(), Duration::ZERO).unwrap_err().kind(), ErrorKind::Io);
 }
