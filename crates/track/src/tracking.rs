@@ -75,7 +75,7 @@ impl Tracking {
         let live = store.live()?;
         let checkpoint = |source: &str| {
             let resource_version = live.checkpoints.get(source)?.clone();
-            let (_, covered_until) = *live.coverage.get(source)?;
+            let covered_until = live.coverage.get(source)?.proven;
             Some(Checkpoint { resource_version, covered_until })
         };
         let checkpoints = [checkpoint("pods"), checkpoint("nodes")];

@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use podtrail_event::{Gap, NodeAddresses, Pod, Timestamp};
 use rusqlite::Connection;
 
 use super::observation::{ClaimRow, Observation, Source};
-use super::rows::{address_key, ns};
+use super::rows::{self, address_key, ns};
 use super::sinks::{DeadLetter, SinkPosition};
 
 /// A pod, as stored.
@@ -52,6 +54,8 @@ pub enum Change {
     /// Inserts or replaces a node.
     Node(NodeRow),
     /// A source was watched without interruption since `start`, until `until`.
+    ///
+    /// `until` counts silence on a connection that seemed alive; only until `proven` was something heard.
     Covered {
         /// `pods`, `nodes`.
         source: &'static str,
@@ -59,9 +63,20 @@ pub enum Change {
         start: Timestamp,
         /// Until when.
         until: Timestamp,
+        /// When a frame, a bookmark or a list came last; at most `until`.
+        proven: Timestamp,
     },
-    /// Where a watch is to be resumed; `None`: it cannot be.
-    Checkpoint(&'static str, Option<String>),
+    /// Where a watch is to be resumed.
+    Checkpoint(&'static str, String),
+    /// A node's clock was found to be off. What was found before stays: the larger counts.
+    Skew {
+        /// The node's name.
+        node: String,
+        /// By how much it was ahead.
+        fast: Duration,
+        /// By how much it was behind.
+        slow: Duration,
+    },
     /// A sink's position.
     Position(String, SinkPosition),
     /// A record that a sink refused.
@@ -87,21 +102,25 @@ pub(super) fn apply(
         Change::Pod(row) => put_pod(db, row),
         Change::ForgetPod(id) => db.prepare_cached("DELETE FROM pods WHERE id = ?1")?.execute([id]).map(drop),
         Change::Node(row) => put_node(db, row),
-        Change::Covered { source, start, until } => db
+        Change::Covered { source, start, until, proven } => db
             .prepare_cached(
                 // What retention has forgotten stays forgotten, also where a tracker has watched since before.
-                "INSERT INTO coverage VALUES (?1, max(?2, (SELECT since FROM anchor)), ?3, ?2)
-                   ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+                "INSERT INTO coverage SELECT ?1, max(?2, since), ?3, max(?4, since) FROM anchor WHERE ?3 >= since
+                   ON CONFLICT DO UPDATE SET until = max(until, excluded.until), proven = max(proven, excluded.proven)",
             )?
-            .execute((source, ns(*start), ns(*until)))
+            .execute((source, ns(*start), ns(*until), ns(*proven)))
             .map(drop),
-        Change::Checkpoint(source, Some(version)) => db
+        Change::Checkpoint(source, version) => db
             .prepare_cached("INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2)")?
             .execute((source, version))
             .map(drop),
-        Change::Checkpoint(source, None) => {
-            db.prepare_cached("DELETE FROM checkpoints WHERE source = ?1")?.execute([source]).map(drop)
-        }
+        Change::Skew { node, fast, slow } => db
+            .prepare_cached(
+                "INSERT INTO skews VALUES (?1, ?2, ?3)
+                   ON CONFLICT DO UPDATE SET fast = max(fast, excluded.fast), slow = max(slow, excluded.slow)",
+            )?
+            .execute((node, rows::nanoseconds(*fast), rows::nanoseconds(*slow)))
+            .map(drop),
         Change::Position(sink, position) => super::sinks::put_position(db, sink, position),
         Change::DeadLetter(letter) => super::sinks::put_dead_letter(db, letter),
     }
@@ -130,7 +149,7 @@ fn put_claim(db: &Connection, row: &ClaimRow) -> rusqlite::Result<()> {
     let sql = "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
         ON CONFLICT (id) DO UPDATE SET start_earliest = excluded.start_earliest, start_latest = excluded.start_latest,
         end_earliest = excluded.end_earliest, end_latest = excluded.end_latest, may_end = excluded.may_end";
-    let (i, subject) = (&row.interval, super::rows::subject(row.subject));
+    let (i, subject) = (&row.interval, rows::subject(row.subject));
     db.prepare_cached(sql)?
         .execute(rusqlite::params![
             row.id,

@@ -20,4 +20,4 @@ pub use observation::{ClaimRow, Happened, Observation, Quarantined, Source};
 pub use query::{Filter, Held, OwnerReply, Span, StoredObservation};
 pub use retention::{Pruned, Retention};
 pub use sinks::{DeadLetter, SinkPosition};
-pub use store::{Live, Store};
+pub use store::{Live, Store, Watched};

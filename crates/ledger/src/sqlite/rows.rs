@@ -1,6 +1,7 @@
 //! Between rows and types.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use podtrail_event::{Subject, Timestamp};
 use rusqlite::Row;
@@ -11,6 +12,15 @@ use crate::interval::Interval;
 
 pub(super) const fn ns(t: Timestamp) -> i64 {
     t.as_nanosecond()
+}
+
+/// Longer ones than fit count as the longest that does.
+pub(super) fn nanoseconds(length: Duration) -> i64 {
+    i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn length(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
+    Ok(Duration::from_nanos(row.get::<_, i64>(column)?.unsigned_abs()))
 }
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {

@@ -28,6 +28,18 @@ pub struct Store {
     _lock: Option<Lock>,
 }
 
+/// A span in which a source was watched without interruption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a row, written by trackers")]
+pub struct Watched {
+    /// Since when.
+    pub start: Timestamp,
+    /// Until when, silence on a connection that seemed alive included.
+    pub until: Timestamp,
+    /// When something was really heard last.
+    pub proven: Timestamp,
+}
+
 /// What a tracker goes on from.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -41,7 +53,9 @@ pub struct Live {
     /// Where to resume each watch.
     pub checkpoints: BTreeMap<String, String>,
     /// The latest span of each source that was watched.
-    pub coverage: BTreeMap<String, (Timestamp, Timestamp)>,
+    pub coverage: BTreeMap<String, Watched>,
+    /// Nodes whose clocks were found to be off: by how much ahead, and by how much behind.
+    pub skews: Vec<(String, Duration, Duration)>,
     /// Row numbers from here on are free: pods, nodes, claims.
     pub next: (i64, i64, i64),
 }
@@ -218,8 +232,15 @@ impl Store {
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?,
             coverage: db
-                .prepare("SELECT source, max(start), until FROM coverage GROUP BY source")?
-                .query_map([], |row| Ok((row.get(0)?, (rows::time(row, 1)?, rows::time(row, 2)?))))?
+                .prepare("SELECT source, max(start), until, proven FROM coverage GROUP BY source")?
+                .query_map([], |row| {
+                    let (start, until, proven) = (rows::time(row, 1)?, rows::time(row, 2)?, rows::time(row, 3)?);
+                    Ok((row.get(0)?, Watched { start, until, proven }))
+                })?
+                .collect::<rusqlite::Result<_>>()?,
+            skews: db
+                .prepare("SELECT node, fast, slow FROM skews ORDER BY node")?
+                .query_map([], |row| Ok((row.get(0)?, rows::length(row, 1)?, rows::length(row, 2)?)))?
                 .collect::<rusqlite::Result<_>>()?,
             next: (next("pods")?, next("nodes")?, next("claims")?),
         })

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use podtrail_event::{Gap, Subject};
-use podtrail_ledger::{Change, ClaimRow, DeadLetter, ErrorKind, Observation, SinkPosition, Store};
+use podtrail_ledger::{Change, ClaimRow, DeadLetter, ErrorKind, Observation, SinkPosition, Store, Watched};
 
 use crate::ledger::{Place, claim, cluster, covered, interval, node, observed, pod, said, t, why};
+
+fn skew(node: &str, fast: u64, slow: u64) -> Change {
+    Change::Skew { node: node.into(), fast: Duration::from_secs(fast), slow: Duration::from_secs(slow) }
+}
 
 fn everything() -> Vec<Change> {
     let gap = Gap { source: "pods".into(), from: t(5), to: t(8), reason: "the API server was away".into() };
@@ -28,10 +32,12 @@ fn everything() -> Vec<Change> {
         covered(0, 5),
         covered(8, 40),
         covered(8, 30),
-        Change::Covered { source: "nodes", start: t(1), until: t(40) },
-        Change::Checkpoint("pods", Some("42".into())),
-        Change::Checkpoint("nodes", Some("43".into())),
-        Change::Checkpoint("nodes", None),
+        Change::Covered { source: "nodes", start: t(1), until: t(40), proven: t(35) },
+        Change::Covered { source: "nodes", start: t(1), until: t(38), proven: t(36) },
+        skew("b", 3, 1),
+        skew("a", 5, 0),
+        skew("b", 2, 4),
+        Change::Checkpoint("pods", "42".into()),
         Change::Position("stdout:".into(), SinkPosition { seq: 2, resume: Some("x".into()), frozen: Some(3) }),
         Change::DeadLetter(DeadLetter {
             sink: "stdout:".into(),
@@ -60,8 +66,11 @@ fn what_was_committed_is_there_after_reopening() {
         assert_eq!(claims[0].interval, interval(10, Some(40), None), "held until the latest that was said");
         assert_eq!(live.nodes, [node(1)]);
         assert_eq!(live.checkpoints, [("pods".to_owned(), "42".to_owned())].into());
-        let spans = [("nodes".to_owned(), (t(1), t(40))), ("pods".to_owned(), (t(8), t(40)))];
-        assert_eq!(live.coverage, spans.into());
+        let span = |start, proven| Watched { start: t(start), until: t(40), proven: t(proven) };
+        let spans = [("nodes".to_owned(), span(1, 36)), ("pods".to_owned(), span(8, 40))];
+        assert_eq!(live.coverage, spans.into(), "each bound is the latest that was said");
+        let s = Duration::from_secs;
+        assert_eq!(live.skews, [("a".to_owned(), s(5), s(0)), ("b".to_owned(), s(3), s(4))], "the largest");
         assert_eq!(live.next, (3, 2, 5));
         assert_eq!(store.coverage().unwrap().spans(), [(t(1), t(5)), (t(8), t(40))]);
         assert_eq!(store.pod(2).unwrap().unwrap().gone, Some(t(60)));
@@ -110,7 +119,7 @@ fn a_failed_commit_leaves_nothing_half_done() {
     let changes = [
         said(50, &[claim(5, 1, "10.0.0.5", interval(50, None, None))]),
         covered(8, 50),
-        Change::Checkpoint("pods", Some("50".into())),
+        Change::Checkpoint("pods", "50".into()),
         Change::Pod(Box::new(twin)),
     ];
     let e = store.commit(&changes).unwrap_err();

@@ -42,7 +42,7 @@ fn changes(head: u64) -> Vec<Change> {
             said(id, &[claim])
         })
         .collect();
-    changes.push(Change::Checkpoint("pods", Some((head + 2).to_string())));
+    changes.push(Change::Checkpoint("pods", (head + 2).to_string()));
     changes
 }
 

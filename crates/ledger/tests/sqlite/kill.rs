@@ -58,7 +58,7 @@ fn child() {
             Change::Pod(Box::new(pod(n))),
             said(n, &[claim(n, n, &ip, interval(n, None, None))]),
             covered(0, n),
-            Change::Checkpoint("pods", Some(n.to_string())),
+            Change::Checkpoint("pods", n.to_string()),
         ];
         let done = store.commit(&changes).unwrap();
         let mut out = std::io::stdout().lock();

@@ -90,7 +90,7 @@ pub(crate) fn said(at: i64, claims: &[ClaimRow]) -> Change {
 }
 
 pub(crate) fn covered(from: i64, until: i64) -> Change {
-    Change::Covered { source: "pods", start: t(from), until: t(until) }
+    Change::Covered { source: "pods", start: t(from), until: t(until), proven: t(until) }
 }
 
 /// What the error rests on.

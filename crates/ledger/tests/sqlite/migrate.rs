@@ -101,6 +101,8 @@ fn an_old_ledger_keeps_all_that_it_holds_and_verifies() {
     let verified = store.verify().unwrap();
     assert_eq!((verified.evidence, verified.claims, verified.anchor), (3, 2, 0));
     assert_eq!(store.coverage().unwrap().spans(), [(t(1), t(5)), (t(8), t(40))]);
+    let proven = |source| store.live().unwrap().coverage[source].proven;
+    assert_eq!((proven("pods"), proven("nodes")), (t(8), t(1)), "of a span only its beginning is proven");
     assert_eq!(store.live().unwrap().pods, [pod(1), pod(2)]);
     assert_eq!(store.position("stdout:").unwrap().map(|position| position.seq), Some(1));
     drop(store);

@@ -121,7 +121,7 @@ fn the_next_holder_bounds_the_one_before() {
 #[test]
 fn all_sources_must_have_been_watching_within_the_clocks_error() {
     let place = Place::new();
-    let nodes = Change::Covered { source: "nodes", start: t(50), until: t(90) };
+    let nodes = Change::Covered { source: "nodes", start: t(50), until: t(90), proven: t(90) };
     let mut store = Store::open(place.path(), &cluster(), Duration::from_secs(2)).unwrap();
     assert_eq!(ask(&store, "10.0.0.1", 1).reason, "nothing has been watched yet");
     store.commit(&[covered(0, 100), nodes]).unwrap();
@@ -161,7 +161,7 @@ proptest! {
         let mut changes = vec![said(1, &rows.collect::<Vec<_>>())];
         changes.extend(history.claims.iter().map(|(who, _)| Change::Pod(Box::new(pod(*who as i64 + 1)))));
         changes.extend(history.coverage.spans().iter().map(|(start, until)| {
-            Change::Covered { source: "pods", start: *start, until: *until }
+            Change::Covered { source: "pods", start: *start, until: *until, proven: *until }
         }));
         store.commit(&changes).unwrap();
         store.verify().unwrap();

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use podtrail_event::{Gap, Timestamp};
-use podtrail_ledger::Change;
+use podtrail_ledger::{Change, Watched};
 
 /// Since when, and until when, each source has been watched without interruption.
 #[derive(Debug)]
@@ -12,8 +12,9 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    pub(super) fn new(stored: &BTreeMap<String, (Timestamp, Timestamp)>) -> Self {
-        Self { last: stored.clone(), watched: BTreeSet::new() }
+    pub(super) fn new(stored: &BTreeMap<String, Watched>) -> Self {
+        let last = stored.iter().map(|(source, span)| (source.clone(), (span.start, span.until))).collect();
+        Self { last, watched: BTreeSet::new() }
     }
 
     /// Until when the last span reaches.
@@ -101,10 +102,10 @@ impl Progress {
                 Version::OfObject(version) => version.to_string(),
                 Version::Said(version) => version,
             };
-            changes.push(Change::Checkpoint(source, Some(version)));
+            changes.push(Change::Checkpoint(source, version));
         }
         for ((source, start), until) in std::mem::take(&mut self.covered) {
-            changes.push(Change::Covered { source, start, until });
+            changes.push(Change::Covered { source, start, until, proven: until });
         }
     }
 }

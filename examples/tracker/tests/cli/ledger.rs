@@ -51,7 +51,7 @@ fn held(start: (i64, i64), evidence: &[Evidence]) -> Interval {
 }
 
 fn covered(source: &'static str, start: i64, until: i64) -> Change {
-    Change::Covered { source, start: t(start), until: t(until) }
+    Change::Covered { source, start: t(start), until: t(until), proven: t(until) }
 }
 
 /// Watched from 0 s to 400 s and from 420 s to 600 s. 10.244.0.17: web-1 from 10..12 s to 60..65 s, then web-2 from
