@@ -105,7 +105,7 @@ pub struct Coverage {
     clock_error: Duration,
 }
 
-/// Where an instant lies that was not watched.
+/// Where an instant lies that was not watched, or not well enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Uncovered {
@@ -115,6 +115,8 @@ pub enum Uncovered {
     Gap,
     /// After the last that is known to be complete.
     NotYet,
+    /// Within what was watched, but only users of the address were seen, and not its owner.
+    Unseen,
 }
 
 impl Coverage {

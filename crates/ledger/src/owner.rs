@@ -16,7 +16,7 @@ pub enum Answer<T> {
     Ambiguous(Vec<T>),
     /// Nobody did.
     Nobody,
-    /// Not known: the instant was not watched. One of these may have held it, or one that was never seen.
+    /// Not known: the instant was not watched, or not well enough. One of these may have held it, or one that was never seen.
     Unknown(Uncovered, Vec<T>),
 }
 

@@ -13,6 +13,9 @@ use crate::exclusive::exclude;
 use crate::interval::{Coverage, Uncovered};
 use crate::owner::{Answer, decide};
 
+/// What must have been watched for an answer to be whole.
+const SOURCES: [&str; 2] = ["pods", "nodes"];
+
 /// The answer to "who had this address then", with what it rests on.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -74,7 +77,7 @@ impl Store {
         let snapshot = self.db.unchecked_transaction()?;
         let (exclusive, shared): (Vec<_>, Vec<_>) =
             self.claims_of(network, address_key(ip))?.into_iter().partition(|claim| !claim.shared);
-        let coverage = self.covered()?;
+        let (coverage, unwatched) = self.covered()?;
         let settled: Vec<_> = settle(exclusive);
         let claims = settled.iter().enumerate().map(|(n, claim)| (n, claim.interval));
         let answer = decide(claims, &coverage, at);
@@ -83,10 +86,19 @@ impl Store {
         let answer = transpose(answer.map(public))?;
         let mut names = Names(self);
         let users = shared.iter().filter(|claim| claim.interval.possible_at(at)).map(|claim| names.claim(claim));
-        let users = users.collect::<rusqlite::Result<_>>()?;
+        let users: Vec<Claim> = users.collect::<rusqlite::Result<_>>()?;
+        // Who uses an address uses it with its owner: there was one.
+        let answer = match answer {
+            Answer::Nobody if !users.is_empty() => Answer::Unknown(Uncovered::Unseen, Vec::new()),
+            answer => answer,
+        };
         let gaps = self.gaps_at(at)?;
         drop(snapshot);
-        let reason = reason(&answer, &coverage, at, &gaps);
+        let reason = if unwatched.is_empty() || !matches!(answer, Answer::Unknown(..)) {
+            reason(&answer, &coverage, at, &gaps)
+        } else {
+            format!("no watch of {} is recorded", unwatched.join(" or "))
+        };
         Ok(OwnerReply { answer, users, gaps, reason })
     }
 
@@ -97,15 +109,16 @@ impl Store {
             .collect()
     }
 
-    /// What was watched: of every source, where there are several.
+    /// When both the pods and the nodes were watched: who holds an address may be either.
     ///
     /// # Errors
     /// If the ledger cannot be read.
     pub fn coverage(&self) -> Result<Coverage, Error> {
-        self.covered().map_err(|e| self.failure(e))
+        self.covered().map(|(coverage, _)| coverage).map_err(|e| self.failure(e))
     }
 
-    fn covered(&self) -> rusqlite::Result<Coverage> {
+    /// What was watched of every source, and the sources of which nothing was.
+    fn covered(&self) -> rusqlite::Result<(Coverage, Vec<&'static str>)> {
         let mut statement = self.db.prepare_cached("SELECT source, start, until FROM coverage ORDER BY source")?;
         let spans = statement
             .query_map([], |row| Ok((row.get::<_, String>(0)?, (rows::time(row, 1)?, rows::time(row, 2)?))))?;
@@ -114,6 +127,10 @@ impl Store {
             let (source, span) = span?;
             sources.entry(source).or_default().push(span);
         }
+        let unwatched: Vec<_> = SOURCES.into_iter().filter(|source| !sources.contains_key(*source)).collect();
+        if !unwatched.is_empty() {
+            return Ok((Coverage::new([], self.clock_error()), unwatched));
+        }
         let mut gaps = self.db.prepare_cached("SELECT from_time, to_time FROM gaps WHERE source = ?1")?;
         let mut coverages = Vec::with_capacity(sources.len());
         for (source, spans) in sources {
@@ -121,10 +138,8 @@ impl Store {
             let gaps: Vec<_> = gaps.collect::<rusqlite::Result<_>>()?;
             coverages.push(Coverage::new(spans, self.clock_error()).without(gaps));
         }
-        Ok(coverages
-            .into_iter()
-            .reduce(|a, b| a.intersect(&b))
-            .unwrap_or_else(|| Coverage::new([], self.clock_error())))
+        let coverage = coverages.into_iter().reduce(|a, b| a.intersect(&b));
+        Ok((coverage.unwrap_or_default(), unwatched))
     }
 
     fn gaps_at(&self, at: Timestamp) -> rusqlite::Result<Vec<Gap>> {
@@ -349,11 +364,14 @@ fn reason(answer: &Answer<Claim>, coverage: &Coverage, at: Timestamp, gaps: &[Ga
         Answer::Nobody => "all that happened then was seen, and nothing held the address".to_owned(),
         Answer::Unknown(Uncovered::BeforeHistory, _) => match spans.first() {
             Some((from, _)) => format!("before history: nothing was watched before {from}"),
-            None => "nothing has been watched yet".to_owned(),
+            None => "pods and nodes were never watched together".to_owned(),
         },
+        Answer::Unknown(Uncovered::Unseen, _) => {
+            "hostNetwork pods used the address with their node, but no node is known to have had it then".to_owned()
+        }
         Answer::Unknown(Uncovered::NotYet, _) => match spans.last() {
             Some((_, until)) => format!("not watched yet: what happened is known until {until}"),
-            None => "nothing has been watched yet".to_owned(),
+            None => "pods and nodes were never watched together".to_owned(),
         },
         Answer::Unknown(Uncovered::Gap, _) => match gaps.first() {
             Some(gap) => format!("not watched from {} to {}: {}", gap.from, gap.to, gap.reason),

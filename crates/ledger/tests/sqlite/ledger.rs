@@ -93,6 +93,12 @@ pub(crate) fn covered(from: i64, until: i64) -> Change {
     Change::Covered { source: "pods", start: t(from), until: t(until), proven: t(until) }
 }
 
+/// The nodes were always watched.
+pub(crate) fn nodes_too() -> Change {
+    let (start, until) = (Timestamp::MIN, Timestamp::MAX);
+    Change::Covered { source: "nodes", start, until, proven: until }
+}
+
 /// What the error rests on.
 pub(crate) fn why(e: &podtrail_ledger::Error) -> String {
     std::error::Error::source(e).map(ToString::to_string).unwrap_or_default()

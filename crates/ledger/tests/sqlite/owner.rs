@@ -8,7 +8,7 @@ use podtrail_ledger::{
 };
 use proptest::prelude::*;
 
-use crate::ledger::{Place, claim, cluster, covered, interval, node, observed, pod, said, t};
+use crate::ledger::{Place, claim, cluster, covered, interval, node, nodes_too, observed, pod, said, t};
 use crate::truth::{self, ASKED, history};
 
 fn ask(store: &Store, ip: &str, at: i64) -> OwnerReply {
@@ -30,6 +30,7 @@ fn an_answer_says_what_it_rests_on() {
             said(310, &[claim(2, 2, "10.0.0.1", doubtful), claim(3, 2, "10.0.0.3", interval(310, None, None))]),
             observed(200, Observation { gap: Some((gap.clone(), "41".into())), ..Observation::default() }),
             covered(0, 100),
+            nodes_too(),
             covered(200, 400),
         ])
         .unwrap();
@@ -73,6 +74,7 @@ fn a_node_owns_its_address_and_host_network_pods_use_it() {
                 &[of_node, uses(2, 1, interval(10, Some(90), None)), uses(3, 2, interval(20, Some(30), Some(35)))],
             ),
             covered(0, 100),
+            nodes_too(),
         ])
         .unwrap();
     for (at, users) in [(5, vec![]), (10, vec!["web-1"]), (25, vec!["web-1", "web-2"]), (60, vec!["web-1"])] {
@@ -89,7 +91,7 @@ fn a_holder_that_is_gone_keeps_its_name() {
     let place = Place::new();
     let mut store = place.open();
     let held = [claim(1, 1, "10.0.0.1", interval(10, Some(20), Some(30)))];
-    store.commit(&[Change::Pod(Box::new(pod(1))), said(10, &held), covered(0, 50)]).unwrap();
+    store.commit(&[Change::Pod(Box::new(pod(1))), said(10, &held), covered(0, 50), nodes_too()]).unwrap();
     let mut gone = pod(1);
     (gone.gone, gone.deleted) = (Some(t(30)), true);
     store.commit(&[Change::Pod(Box::new(gone))]).unwrap();
@@ -106,7 +108,7 @@ fn the_next_holder_bounds_the_one_before() {
     let turns =
         [claim(1, 1, "10.0.0.1", interval(10, Some(20), None)), claim(2, 2, "10.0.0.1", interval(50, None, None))];
     let pods = [1, 2].map(|n| Change::Pod(Box::new(pod(n))));
-    store.commit(&[&pods[..], &[said(50, &turns), covered(0, 100)]].concat()).unwrap();
+    store.commit(&[&pods[..], &[said(50, &turns), covered(0, 100), nodes_too()]].concat()).unwrap();
     let named = |at| {
         let answer = ask(&store, "10.0.0.1", at).answer;
         (answer.as_str(), answer.map(|claim| claim.name).named().to_vec())
@@ -123,7 +125,6 @@ fn all_sources_must_have_been_watching_within_the_clocks_error() {
     let place = Place::new();
     let nodes = Change::Covered { source: "nodes", start: t(50), until: t(90), proven: t(90) };
     let mut store = Store::open(place.path(), &cluster(), Duration::from_secs(2)).unwrap();
-    assert_eq!(ask(&store, "10.0.0.1", 1).reason, "nothing has been watched yet");
     store.commit(&[covered(0, 100), nodes]).unwrap();
     for (at, want) in [
         (51, Answer::Unknown(Uncovered::BeforeHistory, vec![])),
@@ -132,6 +133,52 @@ fn all_sources_must_have_been_watching_within_the_clocks_error() {
         (89, Answer::Unknown(Uncovered::NotYet, vec![])),
     ] {
         assert_eq!(ask(&store, "10.0.0.1", at).answer, want, "{at}");
+    }
+}
+
+#[test]
+fn nobody_is_said_only_when_pods_and_nodes_were_watched() {
+    let place = Place::new();
+    let mut store = place.open();
+    let unknown = Answer::Unknown(Uncovered::BeforeHistory, vec![]);
+    let asked = |store: &Store| {
+        let reply = ask(store, "10.0.0.1", 60);
+        (reply.answer, reply.reason)
+    };
+    assert_eq!(asked(&store), (unknown.clone(), "no watch of pods or nodes is recorded".into()));
+    store.commit(&[covered(0, 100)]).unwrap();
+    assert_eq!(asked(&store), (unknown.clone(), "no watch of nodes is recorded".into()));
+    assert_eq!(store.coverage().unwrap().spans(), []);
+    let nodes =
+        |start: i64, until| Change::Covered { source: "nodes", start: t(start), until: t(until), proven: t(until) };
+    store.commit(&[nodes(110, 120)]).unwrap();
+    assert_eq!(asked(&store), (unknown, "pods and nodes were never watched together".into()));
+    store.commit(&[nodes(50, 90)]).unwrap();
+    assert_eq!(asked(&store).0, Answer::Nobody);
+}
+
+#[test]
+fn nobody_is_not_said_where_host_network_pods_used_the_address() {
+    let place = Place::new();
+    let mut store = place.open();
+    let uses = ClaimRow { shared: true, ..claim(1, 1, "172.18.0.2", interval(10, Some(30), Some(35))) };
+    let of_node = ClaimRow { subject: Subject::Node, ..claim(2, 1, "172.18.0.2", interval(20, Some(50), Some(51))) };
+    store
+        .commit(&[
+            Change::Node(node(1)),
+            Change::Pod(Box::new(pod(1))),
+            said(10, &[uses, of_node]),
+            covered(0, 100),
+            nodes_too(),
+        ])
+        .unwrap();
+    let unseen = Answer::Unknown(Uncovered::Unseen, vec![]);
+    for (at, word, users) in
+        [(9, "nobody", 0), (10, "unknown", 1), (25, "certain", 1), (40, "certain", 0), (60, "nobody", 0)]
+    {
+        let reply = ask(&store, "172.18.0.2", at);
+        assert_eq!((reply.answer.as_str(), reply.users.len()), (word, users), "at {at}");
+        assert_eq!(reply.answer == unseen, word == "unknown" && reply.reason.contains("no node is known"), "at {at}");
     }
 }
 
@@ -163,6 +210,7 @@ proptest! {
         changes.extend(history.coverage.spans().iter().map(|(start, until)| {
             Change::Covered { source: "pods", start: *start, until: *until, proven: *until }
         }));
+        changes.push(nodes_too());
         store.commit(&changes).unwrap();
         store.verify().unwrap();
         let owner = |at| {

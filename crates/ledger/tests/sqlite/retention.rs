@@ -6,7 +6,7 @@ use podtrail_event::Gap;
 use podtrail_ledger::{Answer, Change, ClaimRow, Observation, Retention, SinkPosition, Store, Uncovered};
 use proptest::prelude::*;
 
-use crate::ledger::{Place, claim, covered, interval, node, observed, pod, said, t};
+use crate::ledger::{Place, claim, covered, interval, node, nodes_too, observed, pod, said, t};
 
 const DAY: i64 = 86_400;
 
@@ -45,6 +45,7 @@ fn ten_days(store: &mut Store) {
         covered(0, DAY),
         covered(DAY + 10, 8 * DAY),
         covered(8 * DAY + 10, 10 * DAY),
+        nodes_too(),
     ]);
     store.commit(&changes).unwrap();
 }
@@ -84,7 +85,7 @@ fn what_is_left_verifies_and_nothing_is_said_of_what_was_before() {
     };
     check(&store);
     // The tracker still says since when it has watched.
-    store.commit(&[covered(0, DAY), covered(DAY + 10, 8 * DAY), covered(8 * DAY + 10, 11 * DAY)]).unwrap();
+    store.commit(&[covered(0, DAY), covered(DAY + 10, 8 * DAY), covered(8 * DAY + 10, 11 * DAY), nodes_too()]).unwrap();
     check(&store);
     assert_eq!(owner(&store, "10.0.0.9", 11 * DAY), Answer::Nobody);
 }
@@ -154,7 +155,7 @@ fn a_file_that_is_too_large_shrinks() {
     const SIZE: u64 = 400_000;
     let place = Place::new();
     let mut store = place.open();
-    let mut changes = vec![];
+    let mut changes = vec![nodes_too()];
     for n in 1..=2000 {
         let mut row = pod(n);
         (row.gone, row.pod.namespace) = (Some(t(n)), "x".repeat(200));

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use podtrail_event::{Address, Bounds, Cluster, DEFAULT_NETWORK, Gap, Map, Pod, PodEvent, Record, Timestamp};
-use podtrail_ledger::{Answer, ClaimRow, OwnerReply, Store};
+use podtrail_ledger::{Answer, Change, ClaimRow, OwnerReply, Store};
 use podtrail_track::Tracker;
 use podtrail_watch::confirm::Confirmation;
 use podtrail_watch::{Delta, NodeState, Phase, PodState};
@@ -111,6 +111,8 @@ pub(crate) struct World {
     pub(crate) version: u64,
     /// The last version of each pod.
     versions: HashMap<String, u64>,
+    /// Until a test watches nodes, there is none, and that is known.
+    nodes_watched: bool,
     now: f64,
     dir: TempDir,
 }
@@ -129,7 +131,15 @@ impl World {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let store = Store::open(dir.path().join("ledger.db"), &Cluster::new("c"), ERROR).unwrap();
         let tracker = Tracker::new(store.live().unwrap(), ERROR);
-        Self { store: Some(store), tracker, version: 100, versions: HashMap::new(), now: 0.0, dir }
+        Self {
+            store: Some(store),
+            tracker,
+            version: 100,
+            versions: HashMap::new(),
+            nodes_watched: false,
+            now: 0.0,
+            dir,
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -144,7 +154,11 @@ impl World {
     }
 
     fn commit(&mut self) -> &mut Self {
-        let changes = self.tracker.take(t(self.now));
+        let mut changes = self.tracker.take(t(self.now));
+        if !self.nodes_watched {
+            let (start, now) = (Timestamp::MIN, t(self.now));
+            changes.push(Change::Covered { source: "nodes", start, until: now, proven: now });
+        }
         self.store.as_mut().unwrap().commit(&changes).unwrap();
         self
     }
@@ -239,6 +253,7 @@ impl World {
     }
 
     pub(crate) fn nodes(&mut self, delta: Delta<NodeState>) -> &mut Self {
+        self.nodes_watched = true;
         self.tracker.nodes(delta, t(self.now));
         self.commit()
     }
