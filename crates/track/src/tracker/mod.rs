@@ -20,7 +20,7 @@ use known::Known;
 use names::{ByHash, Names};
 use nodes::{Nodes, Pen};
 use seen::{Seen, Skew};
-use spans::{Progress, Spans};
+use spans::{Progress, Sign, Spans};
 
 /// Reads back what a tracker has had committed.
 pub trait Recall {
@@ -122,7 +122,7 @@ impl Tracker {
             by_uid: ByHash::default(),
             by_name: ByHash::default(),
             nodes: Nodes::new(live.nodes, live.next.1),
-            skews: HashMap::new(),
+            skews: live.skews.into_iter().map(|(node, fast, slow)| (node.into(), Skew { fast, slow })).collect(),
             spans: Spans::new(&live.coverage),
             progress: Progress::default(),
             listing: 0,
@@ -241,11 +241,11 @@ impl Tracker {
                 self.live = true;
                 self.reached = resource_version.parse().unwrap_or(self.reached);
                 self.progress.reached("pods", resource_version);
-                self.covered("pods", received);
+                self.covered("pods", received, Sign::Heard);
             }
             Delta::Alive { at } => {
                 self.live = true;
-                self.covered("pods", at);
+                self.covered("pods", at, Sign::Silence);
             }
             Delta::Duplicate { .. } => self.counts.duplicates += 1,
             Delta::Rejected(rejected) => {
@@ -278,7 +278,7 @@ impl Tracker {
             self.progress.reached("pods", version);
         }
         if live {
-            self.covered("pods", received);
+            self.covered("pods", received, Sign::Heard);
         }
         Ok(())
     }
@@ -324,9 +324,9 @@ impl Tracker {
             }
             Delta::Bookmark { resource_version, received } => {
                 self.progress.reached("nodes", resource_version);
-                self.covered("nodes", received);
+                self.covered("nodes", received, Sign::Heard);
             }
-            Delta::Alive { at } => self.covered("nodes", at),
+            Delta::Alive { at } => self.covered("nodes", at, Sign::Silence),
             Delta::Duplicate { .. } => self.counts.duplicates += 1,
             Delta::Rejected(rejected) => {
                 self.nodes.unreadable(rejected.key.as_deref());
@@ -341,13 +341,13 @@ impl Tracker {
             self.progress.reached("nodes", version);
         }
         if live {
-            self.covered("nodes", received);
+            self.covered("nodes", received, Sign::Heard);
         }
     }
 
-    fn covered(&mut self, source: &'static str, until: Timestamp) {
-        if let Some((start, until)) = self.spans.extend(source, until) {
-            self.progress.covered(source, start, until);
+    fn covered(&mut self, source: &'static str, at: Timestamp, sign: Sign) {
+        if let Some(span) = self.spans.extend(source, at, sign) {
+            self.progress.covered(source, span);
         }
     }
 
@@ -364,8 +364,8 @@ impl Tracker {
         // However short it was, or whatever the clock says: the spans beside a gap do not touch.
         let since =
             self.spans.until(source).map_or(since, |until| since.max(until.saturating_add(Duration::from_nanos(1))));
-        let (start, until) = self.spans.begin(source, since);
-        self.progress.covered(source, start, until);
+        let span = self.spans.begin(source, since);
+        self.progress.covered(source, span);
     }
 
     fn reject(&mut self, rejected: Rejected, source: Source) {

@@ -203,6 +203,7 @@ impl Tracker {
         if skew.learn(state, received) {
             self.counts.skews += 1;
             self.skews.insert(node.into(), skew);
+            self.changes.push(Change::Skew { node: node.to_owned(), fast: skew.fast, slow: skew.slow });
         }
         skew
     }

@@ -6,20 +6,28 @@ use podtrail_ledger::{Change, Watched};
 /// Since when, and until when, each source has been watched without interruption.
 #[derive(Debug)]
 pub(super) struct Spans {
-    last: BTreeMap<String, (Timestamp, Timestamp)>,
+    last: BTreeMap<String, Watched>,
     /// Sources whose span this tracker has begun or extended: of others it knows only what was stored.
     watched: BTreeSet<String>,
 }
 
+/// How a source is known to be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// Something came.
+    Heard,
+    /// Nothing came, on a connection that seems alive.
+    Silence,
+}
+
 impl Spans {
     pub(super) fn new(stored: &BTreeMap<String, Watched>) -> Self {
-        let last = stored.iter().map(|(source, span)| (source.clone(), (span.start, span.until))).collect();
-        Self { last, watched: BTreeSet::new() }
+        Self { last: stored.clone(), watched: BTreeSet::new() }
     }
 
     /// Until when the last span reaches.
     pub(super) fn until(&self, source: &str) -> Option<Timestamp> {
-        self.last.get(source).map(|(_, until)| *until)
+        self.last.get(source).map(|span| span.until)
     }
 
     /// Until when this tracker has watched it.
@@ -27,28 +35,32 @@ impl Spans {
         self.until(source).filter(|_| self.watched.contains(source))
     }
 
-    /// The span now reaches to `until`; `None` if it did, or if there is none.
-    pub(super) fn extend(&mut self, source: &str, until: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    /// The span now reaches to `at`; `None` if it did, or if there is none.
+    pub(super) fn extend(&mut self, source: &str, at: Timestamp, sign: Sign) -> Option<Watched> {
         let span = self.last.get_mut(source)?;
-        if until <= span.1 {
+        let before = *span;
+        span.until = span.until.max(at);
+        if sign == Sign::Heard {
+            span.proven = span.proven.max(at);
+        }
+        let span = *span;
+        if span == before {
             return None;
         }
-        span.1 = until;
-        let span = *span;
         self.watch(source);
         Some(span)
     }
 
     /// What lies between the last span and one that begins at `since`.
     pub(super) fn gap_before(&self, source: &str, since: Timestamp) -> Option<Gap> {
-        let (_, until) = self.last.get(source)?;
+        let from = self.last.get(source)?.proven;
         let reason = "no version was stored to resume from".to_owned();
-        Some(Gap { source: source.to_owned(), from: *until, to: since, reason })
+        Some(Gap { source: source.to_owned(), from, to: since, reason })
     }
 
     /// A new span begins.
-    pub(super) fn begin(&mut self, source: &str, since: Timestamp) -> (Timestamp, Timestamp) {
-        let span = (since, since);
+    pub(super) fn begin(&mut self, source: &str, since: Timestamp) -> Watched {
+        let span = Watched { start: since, until: since, proven: since };
         self.last.insert(source.to_owned(), span);
         self.watch(source);
         span
@@ -84,7 +96,7 @@ impl From<String> for Version {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     reached: BTreeMap<&'static str, Version>,
-    covered: BTreeMap<(&'static str, Timestamp), Timestamp>,
+    covered: BTreeMap<(&'static str, Timestamp), Watched>,
 }
 
 impl Progress {
@@ -92,8 +104,8 @@ impl Progress {
         self.reached.insert(source, version.into());
     }
 
-    pub(super) fn covered(&mut self, source: &'static str, start: Timestamp, until: Timestamp) {
-        self.covered.insert((source, start), until);
+    pub(super) fn covered(&mut self, source: &'static str, span: Watched) {
+        self.covered.insert((source, span.start), span);
     }
 
     pub(super) fn take(&mut self, changes: &mut Vec<Change>) {
@@ -104,8 +116,8 @@ impl Progress {
             };
             changes.push(Change::Checkpoint(source, version));
         }
-        for ((source, start), until) in std::mem::take(&mut self.covered) {
-            changes.push(Change::Covered { source, start, until, proven: until });
+        for ((source, _), Watched { start, until, proven }) in std::mem::take(&mut self.covered) {
+            changes.push(Change::Covered { source, start, until, proven });
         }
     }
 }

@@ -118,3 +118,14 @@ fn stamp_of_a_node_does_not_date_the_frames_that_follow() {
     world.replayed(&mirror).replayed(&a.label("seen", "x")).alive();
     assert!(world.claim("a", X).interval.end_earliest <= t(40.0));
 }
+
+#[test]
+fn skew_of_a_node_is_known_after_a_restart() {
+    let mut world = World::new();
+    // 30 s ahead, as its first pod shows.
+    let a = pod("a", "web-1", 10.0).on("skewed").shows(&[X]).runs(41.0);
+    world.at(11.1).applied(&a).at(40.0).alive().restart().at(100.0);
+    // It ends at 50, says its node 80, which no look at 100 gives away.
+    world.replayed(&a.deleting(80.0, 1).ends(80.0)).alive();
+    assert!(world.claim("a", X).interval.end_earliest <= t(50.0));
+}

@@ -68,7 +68,8 @@ fn each_gap_is_one_record_whose_id_does_not_depend_on_the_tracker() {
 fn gaps_without_a_version_before_them_are_told_apart() {
     let mut world = World::new();
     // The watch knows of no gap; the ledger does.
-    world.at(50.0).alive().at(70.0).list(None, &[]).at(90.0).alive().at(120.0).list(None, &[]);
+    world.at(50.0).bookmark(150).at(70.0).list(None, &[]);
+    world.at(90.0).bookmark(160).at(120.0).list(None, &[]);
     assert_eq!(world.gaps(), 2);
     assert_eq!(world.tracker.counts().gaps, 2);
     world.says(X, &[(48.0, "nobody"), (60.0, "unknown"), (80.0, "nobody"), (100.0, "unknown")]);
@@ -188,4 +189,18 @@ fn pending_pods_are_listed_without_a_word() {
     let mut world = World::unwatched();
     world.at(10.0).list(None, &[pod("a", "web-1", 1.0)]).at(50.0).list(Some(10.0), &[]);
     assert_eq!(world.records().len(), 1, "the gap");
+}
+
+/// A connection dies without a word; the tracker is started anew before it was found out.
+#[test]
+fn silence_before_a_restart_is_part_of_the_gap_after_it() {
+    let mut world = World::new();
+    world.at(20.0).bookmark(150).at(60.0).alive().restart();
+    assert_eq!(world.store().live().unwrap().coverage["pods"].proven, t(20.0));
+    // As the watch declares it, which resumes from what was proven.
+    world.at(100.0).list(Some(20.0), &[]).at(120.0).alive();
+    world.says(X, &[(15.0, "nobody"), (40.0, "unknown"), (59.0, "unknown"), (80.0, "unknown"), (110.0, "nobody")]);
+    // One that knows of no version to resume from declares the same.
+    world.at(130.0).bookmark(160).at(160.0).alive().restart().at(200.0).list(None, &[]).at(220.0).alive();
+    world.says(X, &[(125.0, "nobody"), (150.0, "unknown"), (190.0, "unknown"), (210.0, "nobody")]);
 }
