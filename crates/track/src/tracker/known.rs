@@ -6,17 +6,40 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use podtrail_event::{Address, Pod, Subject, Timestamp};
-use podtrail_ledger::{ClaimRow, Interval};
+use podtrail_ledger::{ClaimRow, Evidence, Interval};
 
 /// An address that a pod or a node shows and holds, or uses with its node.
 #[derive(Clone, Debug)]
 pub(super) struct Claimed {
     pub(super) id: i64,
-    pub(super) network: Arc<str>,
+    pub(super) network: Arc<String>,
     pub(super) ip: IpAddr,
     pub(super) ordinal: u32,
     pub(super) shared: bool,
-    pub(super) interval: Interval,
+    pub(super) interval: Open,
+}
+
+/// An [`Interval`] without a latest end, which is smaller: what is known to have ended is not kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) start_earliest: Timestamp,
+    pub(super) start_latest: Timestamp,
+    pub(super) end_earliest: Timestamp,
+    pub(super) may_end: bool,
+}
+
+impl From<Interval> for Open {
+    fn from(interval: Interval) -> Self {
+        let Interval { start_earliest, start_latest, end_earliest, may_end, .. } = interval;
+        Self { start_earliest, start_latest, end_earliest, may_end }
+    }
+}
+
+impl Open {
+    pub(super) const fn whole(self) -> Interval {
+        let Self { start_earliest, start_latest, end_earliest, may_end } = self;
+        Interval { start_earliest, start_latest, end_earliest, end_latest: None, may_end }
+    }
 }
 
 impl Claimed {
@@ -33,8 +56,22 @@ impl Claimed {
             holder,
             ordinal: self.ordinal,
             shared: self.shared,
-            interval: self.interval,
+            interval: self.interval.whole(),
         }
+    }
+
+    /// The row of the claim when it has ended, or may have.
+    pub(super) fn ended(&self, evidence: Evidence, subject: Subject, holder: i64) -> ClaimRow {
+        let mut row = self.row(subject, holder);
+        row.interval.tighten(evidence);
+        row
+    }
+
+    pub(super) fn tighten(&mut self, evidence: Evidence) -> bool {
+        let mut interval = self.interval.whole();
+        let told = interval.tighten(evidence);
+        self.interval = interval.into();
+        told
     }
 
     pub(super) fn is(&self, address: &Address) -> bool {
@@ -47,7 +84,7 @@ impl Claimed {
 pub(super) struct Known {
     pub(super) id: i64,
     pub(super) uid: Box<str>,
-    pub(super) namespace: Arc<str>,
+    pub(super) namespace: Arc<String>,
     pub(super) name: Box<str>,
     pub(super) version: u64,
     /// Of what is stored of it: a change of the digest is a change to store.
@@ -62,8 +99,6 @@ pub(super) struct Known {
     pub(super) claims: Vec<Claimed>,
     /// Addresses that it no longer holds, and the how-manyeth time it held them: the next is one more.
     pub(super) past: Vec<(Address, u32)>,
-    /// When a `GET` first did not find it; the watch may just be late.
-    pub(super) missing: Option<Timestamp>,
 }
 
 impl Known {

@@ -8,7 +8,6 @@ mod seen;
 mod spans;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use podtrail_event::{Gap, Timestamp};
@@ -73,7 +72,9 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Tracker {
     clock_error: Duration,
-    pods: HashMap<i64, Known>,
+    pods: HashMap<i64, Box<Known>>,
+    /// When a `GET` first did not find a pod; the watch may just be late.
+    missing: HashMap<i64, Timestamp>,
     by_uid: ByHash,
     by_name: ByHash,
     nodes: Nodes,
@@ -119,6 +120,7 @@ impl Tracker {
         let mut tracker = Self {
             clock_error,
             pods: HashMap::with_capacity(live.pods.len()),
+            missing: HashMap::new(),
             by_uid: ByHash::default(),
             by_name: ByHash::default(),
             nodes: Nodes::new(live.nodes, live.next.1),
@@ -385,8 +387,8 @@ impl Tracker {
     }
 
     /// Whom to ask for with a `GET`: namespace and name of the pod of row `id`, if it is not known to be gone.
-    pub fn target(&self, id: i64) -> Option<(Arc<str>, &str)> {
-        self.pods.get(&id).map(|known| (known.namespace.clone(), &*known.name))
+    pub fn target(&self, id: i64) -> Option<(&str, &str)> {
+        self.pods.get(&id).map(|known| (known.namespace.as_str(), &*known.name))
     }
 
     /// Takes the answer to a `GET` of the pod of row `id`. Whether it must be asked again soon: what it said differs from
@@ -407,7 +409,7 @@ impl Tracker {
         got.rejected.into_iter().for_each(|rejected| self.reject(rejected, Source::Get));
         let Some(known) = self.pods.get_mut(&id) else { return Ok(false) };
         let Some(found) = got.found.filter(|found| *found.pod.uid == *known.uid) else {
-            let since = *known.missing.get_or_insert(got.received);
+            let since = *self.missing.entry(id).or_insert(got.received);
             if since == got.received || !self.live {
                 return Ok(true);
             }
@@ -415,7 +417,7 @@ impl Tracker {
             self.gone_unseen(id, Source::Get, got.received, since.saturating_add(self.clock_error), store)?;
             return Ok(false);
         };
-        known.missing = None;
+        self.missing.remove(&id);
         if found.resource_version > known.version.max(self.resumed) {
             if found.resource_version > self.reached {
                 // The watch has not got there yet. Taken now, it would hide what the watch has still to tell.

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 /// Texts that many pods share, kept once: namespaces, networks, nodes.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<Arc<str>, ()>);
+pub(super) struct Names(HashMap<Box<str>, Arc<String>>);
 
 impl Names {
-    pub(super) fn get(&mut self, name: &str) -> Arc<str> {
-        if let Some((known, ())) = self.0.get_key_value(name) {
+    pub(super) fn get(&mut self, name: &str) -> Arc<String> {
+        if let Some(known) = self.0.get(name) {
             return known.clone();
         }
         // What no pod uses any more is let go when there is a lot of it.
         if self.0.len() >= 4096 {
-            self.0.retain(|name, ()| Arc::strong_count(name) > 1);
+            self.0.retain(|_, known| Arc::strong_count(known) > 1);
         }
-        let name: Arc<str> = name.into();
-        self.0.insert(name.clone(), ());
-        name
+        let shared = Arc::new(name.to_owned());
+        self.0.insert(name.into(), shared.clone());
+        shared
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use podtrail_event::{DEFAULT_NETWORK, NodeAddresses, Subject, Timestamp};
@@ -118,10 +119,10 @@ impl Nodes {
         }
         node.row.gone = Some(received);
         let mut rows = Vec::new();
-        for mut claim in std::mem::take(&mut node.claims) {
-            claim.interval.tighten(Evidence::EndedBy(received.saturating_add(pen.error)));
+        for claim in std::mem::take(&mut node.claims) {
+            let ended = Evidence::EndedBy(received.saturating_add(pen.error));
             node.past.push((claim.ip, claim.ordinal));
-            rows.push(claim.row(Subject::Node, node.row.id));
+            rows.push(claim.ended(ended, Subject::Node, node.row.id));
         }
         pen.changes.push(Change::Node(node.row.clone()));
         pen.log(rows, received);
@@ -158,7 +159,7 @@ impl Nodes {
         let heard = state.heartbeat.map_or(Timestamp::MIN, |at| at.min(received));
         let until = self.sent.max(heard).saturating_sub(pen.error);
         for claim in &mut node.claims {
-            if claim.interval.tighten(Evidence::HeldUntil(until)) {
+            if claim.tighten(Evidence::HeldUntil(until)) {
                 pen.held.push((claim.id, until));
             }
         }
@@ -177,10 +178,9 @@ impl Node {
             std::mem::take(&mut self.claims).into_iter().partition(|claim| ips.contains(&claim.ip));
         self.claims = keep;
         let mut rows = Vec::new();
-        for mut claim in lost {
-            claim.interval.tighten(Evidence::EndedBy(shown));
+        for claim in lost {
             self.past.push((claim.ip, claim.ordinal));
-            rows.push(claim.row(Subject::Node, id));
+            rows.push(claim.ended(Evidence::EndedBy(shown), Subject::Node, id));
         }
         for ip in ips {
             if self.claims.iter().any(|claim| claim.ip == ip) {
@@ -188,9 +188,9 @@ impl Node {
             }
             let ordinal = self.past.iter().filter(|(past, _)| *past == ip).map(|(_, n)| n + 1).max().unwrap_or(0);
             let earliest = state.created.unwrap_or(Timestamp::MIN).saturating_sub(pen.error);
-            let interval = Interval::starting(earliest, shown);
-            let claim =
-                Claimed { id: *pen.next_claim, network: DEFAULT_NETWORK.into(), ip, ordinal, shared: false, interval };
+            let interval = Interval::starting(earliest, shown).into();
+            let network = Arc::new(DEFAULT_NETWORK.to_owned());
+            let claim = Claimed { id: *pen.next_claim, network, ip, ordinal, shared: false, interval };
             *pen.next_claim += 1;
             rows.push(claim.row(Subject::Node, id));
             self.claims.push(claim);

@@ -27,7 +27,6 @@ impl Known {
             over: row.pod.deletion.is_none(),
             claims: Vec::new(),
             past: Vec::new(),
-            missing: None,
         }
     }
 
@@ -53,9 +52,11 @@ impl Outcome {
         self.events.push(Happened { event, time, address });
     }
 
-    fn released(&mut self, claim: &Claimed) {
-        let time = claim.interval.end().unwrap_or(Bounds { earliest: claim.interval.end_earliest, latest: None });
-        self.event(EventKind::AddressReleased, time, Some((claim.address(), claim.ordinal)));
+    fn released(&mut self, row: ClaimRow) {
+        let time = row.interval.end().unwrap_or(Bounds { earliest: row.interval.end_earliest, latest: None });
+        let address = Address { network: row.network.clone(), ip: row.ip };
+        self.event(EventKind::AddressReleased, time, Some((address, row.ordinal)));
+        self.claims.push(row);
     }
 }
 
@@ -64,14 +65,14 @@ impl Tracker {
         self.by_uid.insert(&*known.uid, known.id);
         self.by_name.insert((&*known.namespace, &*known.name), known.id);
         self.born.push(known.id);
-        self.pods.insert(known.id, known);
+        self.pods.insert(known.id, Box::new(known));
     }
 
     /// A claim from the store goes back to its holder.
     pub(super) fn adopt(&mut self, row: ClaimRow) {
         let network = self.names.get(&row.network);
         let ClaimRow { id, ip, subject, holder, ordinal, shared, interval, .. } = row;
-        let claimed = Claimed { id, network, ip, ordinal, shared, interval };
+        let claimed = Claimed { id, network, ip, ordinal, shared, interval: interval.into() };
         if subject == Subject::Node {
             self.nodes.adopt(holder, claimed);
             return;
@@ -101,7 +102,7 @@ impl Tracker {
         if state.resource_version < known.version && seen.source != Source::List {
             return Ok(());
         }
-        known.missing = None;
+        self.missing.remove(&id);
         known.version = state.resource_version;
         known.over = over(&state);
         let skew = self.skew(&state, seen.received);
@@ -215,24 +216,22 @@ impl Tracker {
         known.claims = keep;
         if state.addresses_spoilt {
             for claim in &mut lost {
-                if claim.interval.tighten(Evidence::MayEnd) {
+                if claim.tighten(Evidence::MayEnd) {
                     out.claims.push(claim.row(Subject::Pod, known.id));
                 }
             }
             known.claims.append(&mut lost);
         }
         for claim in lost {
-            self.release(known, claim, Some(times.ended), out);
+            self.release(known, &claim, Some(times.ended), out);
         }
     }
 
     /// Ends a claim; `by: None`: it may have ended.
-    fn release(&mut self, known: &mut Known, mut claim: Claimed, by: Option<Timestamp>, out: &mut Outcome) {
-        claim.interval.tighten(by.map_or(Evidence::MayEnd, Evidence::EndedBy));
-        out.released(&claim);
+    fn release(&mut self, known: &mut Known, claim: &Claimed, by: Option<Timestamp>, out: &mut Outcome) {
+        out.released(claim.ended(by.map_or(Evidence::MayEnd, Evidence::EndedBy), Subject::Pod, known.id));
         self.open_claims -= 1;
         known.past.push((claim.address(), claim.ordinal));
-        out.claims.push(claim.row(Subject::Pod, known.id));
     }
 
     /// Begins claims on the addresses that the state shows for the first time, and keeps them in its order.
@@ -261,9 +260,9 @@ impl Tracker {
             let (id, network) = (self.next_claim, self.names.get(&address.network));
             self.next_claim += 1;
             let ordinal = known.next_ordinal(address);
-            let mut claim = Claimed { id, network, ip: address.ip, ordinal, shared, interval };
-            times.tighten(&mut claim.interval);
-            out.event(EventKind::AddressAssigned, claim.interval.start(), Some((address.clone(), ordinal)));
+            times.tighten(&mut interval);
+            let claim = Claimed { id, network, ip: address.ip, ordinal, shared, interval: interval.into() };
+            out.event(EventKind::AddressAssigned, interval.start(), Some((address.clone(), ordinal)));
             self.open_claims += 1;
             out.claims.push(claim.row(Subject::Pod, known.id));
             known.claims.push(claim);
@@ -274,10 +273,11 @@ impl Tracker {
     /// Notes that the claims that the state shows are still held.
     fn hold_addresses(&mut self, known: &mut Known, state: &PodState, times: &Times, out: &mut Outcome) {
         for claim in known.claims.iter_mut().filter(|claim| state.addresses.iter().any(|a| claim.is(a))) {
-            let before = claim.interval;
-            if !times.tighten(&mut claim.interval) {
+            let (before, mut interval) = (claim.interval, claim.interval.whole());
+            if !times.tighten(&mut interval) {
                 continue;
             }
+            claim.interval = interval.into();
             let row = out.claims.iter().position(|row| row.id == claim.id);
             let less = claim.interval.end_earliest < before.end_earliest;
             if less {
@@ -285,7 +285,7 @@ impl Tracker {
                 self.held.retain(|(id, _)| *id != claim.id);
             }
             match (row, claim.interval.may_end == before.may_end && !less) {
-                (Some(row), _) => out.claims[row].interval = claim.interval,
+                (Some(row), _) => out.claims[row].interval = interval,
                 // Nothing but a later sign of life: one record for many.
                 (None, true) => self.held.push((claim.id, claim.interval.end_earliest)),
                 (None, false) => out.claims.push(claim.row(Subject::Pod, known.id)),
@@ -298,7 +298,7 @@ impl Tracker {
         for claim in mem::take(&mut known.claims) {
             let id = claim.id;
             out.claims.retain(|row| row.id != id);
-            self.release(known, claim, by, out);
+            self.release(known, &claim, by, out);
         }
         if known.created && !known.deleted {
             known.deleted = true;
@@ -346,7 +346,7 @@ impl Tracker {
     }
 
     /// Gathers the changes that an observation makes, and keeps or forgets the pod.
-    fn store(&mut self, mut known: Known, pod: Pod, shown: Vec<Address>, seen: &Seen, gone: bool, out: Outcome) {
+    fn store(&mut self, mut known: Box<Known>, pod: Pod, shown: Vec<Address>, seen: &Seen, gone: bool, out: Outcome) {
         let digest = digest(&pod);
         let eventful = !out.events.is_empty() || !out.claims.is_empty();
         let unseen = !known.created && known.claims.is_empty() && known.past.is_empty();
@@ -371,6 +371,7 @@ impl Tracker {
         }
         if gone {
             self.dead.push(known.id);
+            self.missing.remove(&known.id);
             self.by_uid.remove(&*known.uid, known.id);
             self.by_name.remove((&*known.namespace, &*known.name), known.id);
         } else {
