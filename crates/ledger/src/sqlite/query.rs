@@ -129,21 +129,21 @@ impl Store {
         }
         let unwatched: Vec<_> = SOURCES.into_iter().filter(|source| !sources.contains_key(*source)).collect();
         if !unwatched.is_empty() {
-            return Ok((Coverage::new([], self.clock_error()), unwatched));
+            return Ok((Coverage::new([], self.worst_clock_error), unwatched));
         }
         let mut gaps = self.db.prepare_cached("SELECT from_time, to_time FROM gaps WHERE source = ?1")?;
         let mut coverages = Vec::with_capacity(sources.len());
         for (source, spans) in sources {
             let gaps = gaps.query_map([&source], |row| Ok((rows::time(row, 0)?, rows::time(row, 1)?)))?;
             let gaps: Vec<_> = gaps.collect::<rusqlite::Result<_>>()?;
-            coverages.push(Coverage::new(spans, self.clock_error()).without(gaps));
+            coverages.push(Coverage::new(spans, self.worst_clock_error).without(gaps));
         }
         let coverage = coverages.into_iter().reduce(|a, b| a.intersect(&b));
         Ok((coverage.unwrap_or_default(), unwatched))
     }
 
     fn gaps_at(&self, at: Timestamp) -> rusqlite::Result<Vec<Gap>> {
-        let error = self.clock_error();
+        let error = self.worst_clock_error;
         let (low, high) = (at.saturating_sub(error), at.saturating_add(error));
         self.db
             .prepare_cached(

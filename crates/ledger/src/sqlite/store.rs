@@ -14,6 +14,10 @@ use super::rows::{self, CLAIM};
 use super::{chain, file};
 use crate::{Error, ErrorKind};
 
+/// In `meta`, in nanoseconds.
+const CLOCK_ERROR: &str = "clock-error-ns";
+const WORST_CLOCK_ERROR: &str = "worst-clock-error-ns";
+
 /// A ledger in a file: evidence, claims, gaps, checkpoints and sinks' positions, changed together or not at all.
 ///
 /// One process writes it ([`open`](Self::open)); any number read it meanwhile ([`open_read_only`](Self::open_read_only)).
@@ -25,6 +29,8 @@ pub struct Store {
     pub(super) path: PathBuf,
     cluster: Cluster,
     clock_error: Duration,
+    /// The largest that ever applied: what was watched is measured with it.
+    pub(super) worst_clock_error: Duration,
     _lock: Option<Lock>,
 }
 
@@ -88,6 +94,7 @@ impl Store {
         }
         store.cluster.name.clone_from(&cluster.name);
         store.clock_error = clock_error;
+        store.worst_clock_error = store.worst_clock_error.max(clock_error);
         store.begin()?;
         Ok(store)
     }
@@ -109,15 +116,20 @@ impl Store {
         let object = path.display().to_string();
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|e| Error::new(ErrorKind::Io, &*object).because(e))?;
-        let read = || -> rusqlite::Result<(String, Option<String>, u64)> {
+        let read = || -> rusqlite::Result<(Cluster, Duration, Duration)> {
             db.busy_timeout(Duration::from_secs(10))?;
             db.set_prepared_statement_cache_capacity(64);
             let meta = |key| {
                 db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
             };
             let uid = meta("cluster-uid")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            let error = meta("clock-error-ns")?.and_then(|text| text.parse().ok()).unwrap_or(1_000_000_000);
-            Ok((uid, meta("cluster-name")?, error))
+            let length = |key| -> rusqlite::Result<Option<Duration>> {
+                Ok(meta(key)?.and_then(|text| text.parse().ok()).map(Duration::from_nanos))
+            };
+            let now = length(CLOCK_ERROR)?;
+            // A ledger that has just been made has none yet, nor anything that was watched.
+            let worst = length(WORST_CLOCK_ERROR)?.max(now).unwrap_or_default();
+            Ok((Cluster::new(uid).named(meta("cluster-name")?), now.unwrap_or(Duration::from_secs(1)), worst))
         };
         // Until it is known to be ours, closing it is not to change it either.
         let version = db
@@ -127,9 +139,8 @@ impl Store {
         if version > SCHEMA_VERSION {
             return Err(Error::new(ErrorKind::Newer, object).because(format!("schema version {version}")));
         }
-        let (uid, name, error) = read().map_err(|e| failure(&object, e))?;
-        let cluster = Cluster::new(uid).named(name);
-        Ok(Self { db, path: path.to_owned(), cluster, clock_error: Duration::from_nanos(error), _lock: lock })
+        let (cluster, clock_error, worst_clock_error) = read().map_err(|e| failure(&object, e))?;
+        Ok(Self { db, path: path.to_owned(), cluster, clock_error, worst_clock_error, _lock: lock })
     }
 
     /// Checks that the last evidence is what the head says, and makes the ledger and the connection fit for writing.
@@ -144,7 +155,9 @@ impl Store {
             self.db.pragma_update(None, "cache_size", -16_000)?;
             file::migrate(&mut self.db)?;
             let put = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
-            self.db.execute(put, ("clock-error-ns", self.clock_error.as_nanos().to_string()))?;
+            for (key, error) in [(WORST_CLOCK_ERROR, self.worst_clock_error), (CLOCK_ERROR, self.clock_error)] {
+                self.db.execute(put, (key, error.as_nanos().to_string()))?;
+            }
             if let Some(name) = &self.cluster.name {
                 self.db.execute(put, ("cluster-name", name))?;
             }
@@ -163,7 +176,8 @@ impl Store {
         &self.cluster
     }
 
-    /// By how much the clock of the tracker that writes it may be wrong.
+    /// By how much the clock of the tracker that writes it may be wrong, now. What was watched is judged by the largest
+    /// error that ever applied; claims have in their bounds what applied when they were made.
     pub const fn clock_error(&self) -> Duration {
         self.clock_error
     }

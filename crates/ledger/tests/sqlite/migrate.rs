@@ -97,7 +97,9 @@ fn schema(db: &Connection) -> Vec<(String, String, String, bool, i64)> {
 #[test]
 fn an_old_ledger_keeps_all_that_it_holds_and_verifies() {
     let place = version_1();
+    place.sqlite().execute_batch("UPDATE meta SET value = '3000000000' WHERE key = 'clock-error-ns'").unwrap();
     let store = place.open();
+    assert_eq!(store.coverage().unwrap().clock_error(), Duration::from_secs(3), "by which it was measured");
     let verified = store.verify().unwrap();
     assert_eq!((verified.evidence, verified.claims, verified.anchor), (3, 2, 0));
     assert_eq!(store.coverage().unwrap().spans(), [(t(1), t(5)), (t(8), t(40))]);

@@ -137,6 +137,23 @@ fn all_sources_must_have_been_watching_within_the_clocks_error() {
 }
 
 #[test]
+fn what_was_watched_by_a_worse_clock_is_judged_by_that() {
+    let place = Place::new();
+    let open = |seconds| Store::open(place.path(), &cluster(), Duration::from_secs(seconds)).unwrap();
+    open(1).commit(&[covered(0, 100), nodes_too()]).unwrap();
+    for (now, worst) in [(5, 5), (2, 5), (0, 5), (9, 9), (1, 9)] {
+        let check = |store: &Store| {
+            assert_eq!(store.clock_error(), Duration::from_secs(now));
+            assert_eq!(store.coverage().unwrap().clock_error(), Duration::from_secs(worst), "{now}");
+            let found = [worst as i64 - 1, worst as i64].map(|at| ask(store, "10.0.0.1", at).answer);
+            assert_eq!(found, [Answer::Unknown(Uncovered::BeforeHistory, vec![]), Answer::Nobody], "{now}");
+        };
+        check(&open(now));
+        check(&place.open_read_only());
+    }
+}
+
+#[test]
 fn nobody_is_said_only_when_pods_and_nodes_were_watched() {
     let place = Place::new();
     let mut store = place.open();
