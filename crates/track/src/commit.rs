@@ -50,6 +50,8 @@ pub struct Committer {
     spacing: Duration,
     retention: Retention,
     pruned: Instant,
+    /// Retention has more to do than it did at once.
+    pruning: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -95,6 +97,7 @@ impl Committer {
             spacing: Duration::try_from_secs_f64(1.0 / config.confirm_rate).unwrap_or(Duration::MAX),
             retention: config.retention,
             pruned: Instant::now(),
+            pruning: false,
             metrics,
         }
     }
@@ -222,15 +225,17 @@ impl Committer {
     }
 
     fn prune(&mut self) {
-        if self.retention == Retention::default() || self.pruned.elapsed() < PRUNE {
+        if self.retention == Retention::default() || !(self.pruning || self.pruned.elapsed() >= PRUNE) {
             return;
         }
-        self.pruned = Instant::now();
+        (self.pruned, self.pruning) = (Instant::now(), false);
         match self.store.prune(&self.retention, now()) {
-            Ok(pruned) if pruned.evidence > 0 => {
-                tracing::info!(evidence = pruned.evidence, claims = pruned.claims, "old history forgotten");
+            Ok(pruned) => {
+                self.pruning = pruned.more;
+                if pruned.evidence > 0 {
+                    tracing::info!(evidence = pruned.evidence, claims = pruned.claims, "old history forgotten");
+                }
             }
-            Ok(_) => {}
             Err(e) => tracing::warn!(error = &e as &dyn std::error::Error, "old history could not be forgotten"),
         }
     }

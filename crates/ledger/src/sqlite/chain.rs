@@ -68,7 +68,7 @@ pub(super) fn head(db: &Connection) -> rusqlite::Result<Head> {
     statement.query_row([], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? }))
 }
 
-fn anchor(db: &Connection) -> rusqlite::Result<Head> {
+pub(super) fn anchor(db: &Connection) -> rusqlite::Result<Head> {
     db.query_row("SELECT seq, hash FROM anchor", [], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? }))
 }
 
@@ -132,7 +132,7 @@ impl Store {
             }
             let observation = serde_json::from_str::<Observation>(body)
                 .map_err(|e| corrupt(format!("evidence {number} cannot be read: {e}")))?;
-            replay(&mut claims, observation);
+            replay(&mut claims, observation, number);
             seq = number;
         }
         let head = head(&snapshot).map_err(read)?;
@@ -145,10 +145,13 @@ impl Store {
     }
 }
 
-fn replay(claims: &mut HashMap<i64, ClaimRow>, observation: Observation) {
-    claims.extend(observation.claims.into_iter().map(|claim| (claim.id, claim)));
+/// What the evidence says of a claim, and which was the last to say it in full.
+type Said = HashMap<i64, (ClaimRow, i64)>;
+
+fn replay(claims: &mut Said, observation: Observation, seq: i64) {
+    claims.extend(observation.claims.into_iter().map(|claim| (claim.id, (claim, seq))));
     for (id, until) in observation.held {
-        if let Some(claim) = claims.get_mut(&id) {
+        if let Some((claim, _)) = claims.get_mut(&id) {
             claim.interval.tighten(Evidence::HeldUntil(until));
         }
     }
@@ -157,18 +160,21 @@ fn replay(claims: &mut HashMap<i64, ClaimRow>, observation: Observation) {
     }
 }
 
-fn compare(db: &Connection, mut said: HashMap<i64, ClaimRow>) -> rusqlite::Result<Result<u64, String>> {
-    let mut statement = db.prepare(&format!("SELECT {CLAIM}, c.key FROM claims c"))?;
+fn compare(db: &Connection, mut said: Said) -> rusqlite::Result<Result<u64, String>> {
+    let mut statement = db.prepare(&format!("SELECT {CLAIM}, c.key, c.said FROM claims c"))?;
     let mut count = 0;
-    for stored in statement.query_map([], |row| Ok((rows::claim(row)?, row.get::<_, [u8; 16]>("key")?)))? {
-        let (stored, key) = stored?;
-        if said.remove(&stored.id).as_ref() != Some(&stored) || key != rows::address_key(stored.ip) {
-            return Ok(Err(format!("claim {} on {} is not what the evidence says", stored.id, stored.ip)));
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let (stored, key, seq): (_, [u8; 16], i64) = (rows::claim(row)?, row.get("key")?, row.get("said")?);
+        let address = rows::address_key(stored.ip);
+        let (id, ip) = (stored.id, stored.ip);
+        if said.remove(&id) != Some((stored, seq)) || key != address {
+            return Ok(Err(format!("claim {id} on {ip} is not what the evidence says")));
         }
         count += 1;
     }
     Ok(match said.values().next() {
-        Some(missing) => Err(format!("claim {} on {} is missing", missing.id, missing.ip)),
+        Some((missing, _)) => Err(format!("claim {} on {} is missing", missing.id, missing.ip)),
         None => Ok(count),
     })
 }

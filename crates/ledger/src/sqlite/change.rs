@@ -92,7 +92,7 @@ pub(super) fn apply(
     match change {
         Change::Observed(at, source, observation) => {
             let seq = append(*at, *source, observation)?;
-            observation.claims.iter().try_for_each(|claim| put_claim(db, claim))?;
+            observation.claims.iter().try_for_each(|claim| put_claim(db, seq, claim))?;
             held(db, &observation.held)?;
             if let Some((gap, _)) = &observation.gap {
                 put_gap(db, seq, gap)?;
@@ -145,10 +145,10 @@ fn put_node(db: &Connection, row: &NodeRow) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute((row.id, &row.uid, &row.name, json(&row.addresses)?, row.gone.map(ns))).map(drop)
 }
 
-fn put_claim(db: &Connection, row: &ClaimRow) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+fn put_claim(db: &Connection, seq: i64, row: &ClaimRow) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
         ON CONFLICT (id) DO UPDATE SET start_earliest = excluded.start_earliest, start_latest = excluded.start_latest,
-        end_earliest = excluded.end_earliest, end_latest = excluded.end_latest, may_end = excluded.may_end";
+        end_earliest = excluded.end_earliest, end_latest = excluded.end_latest, may_end = excluded.may_end, said = excluded.said";
     let (i, subject) = (&row.interval, rows::subject(row.subject));
     db.prepare_cached(sql)?
         .execute(rusqlite::params![
@@ -165,6 +165,7 @@ fn put_claim(db: &Connection, row: &ClaimRow) -> rusqlite::Result<()> {
             ns(i.end_earliest),
             i.end_latest.map(ns),
             i.may_end,
+            seq,
         ])
         .map(drop)
 }

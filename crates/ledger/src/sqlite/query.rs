@@ -3,7 +3,7 @@ use std::ops::RangeInclusive;
 
 use podtrail_event::{Claim, Gap, Pod, Record, Subject, Timestamp};
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::observation::{ClaimRow, Observation};
 use super::rows::{self, CLAIM, address_key, ns};
@@ -76,7 +76,7 @@ impl Store {
     fn owner_of(&self, network: &str, ip: IpAddr, at: Timestamp) -> rusqlite::Result<OwnerReply> {
         let snapshot = self.db.unchecked_transaction()?;
         let (exclusive, shared): (Vec<_>, Vec<_>) =
-            self.claims_of(network, address_key(ip))?.into_iter().partition(|claim| !claim.shared);
+            claims_of(&self.db, network, address_key(ip))?.into_iter().partition(|claim| !claim.shared);
         let (coverage, unwatched) = self.covered()?;
         let settled: Vec<_> = settle(exclusive);
         let claims = settled.iter().enumerate().map(|(n, claim)| (n, claim.interval));
@@ -100,13 +100,6 @@ impl Store {
             format!("no watch of {} is recorded", unwatched.join(" or "))
         };
         Ok(OwnerReply { answer, users, gaps, reason })
-    }
-
-    fn claims_of(&self, network: &str, key: [u8; 16]) -> rusqlite::Result<Vec<ClaimRow>> {
-        self.db
-            .prepare_cached(&format!("SELECT {CLAIM} FROM claims c WHERE c.key = ?1 AND c.network = ?2"))?
-            .query_map((key, network), rows::claim)?
-            .collect()
     }
 
     /// When both the pods and the nodes were watched: who holds an address may be either.
@@ -180,7 +173,7 @@ impl Store {
         let mut names = Names(self);
         for (network, key) in self.addresses(filter).map_err(read)? {
             let (exclusive, shared): (Vec<_>, Vec<_>) =
-                self.claims_of(&network, key).map_err(read)?.into_iter().partition(|claim| !claim.shared);
+                claims_of(&self.db, &network, key).map_err(read)?.into_iter().partition(|claim| !claim.shared);
             for row in settle(exclusive).into_iter().chain(shared) {
                 let held = Held { claim: names.claim(&row).map_err(read)?, shared: row.shared };
                 if overlaps(&row, span) && matches(filter, &held.claim) {
@@ -274,6 +267,12 @@ impl StoredObservation {
     pub fn records(&self, cluster: &podtrail_event::Cluster) -> Vec<Record> {
         self.observation.records(cluster, &self.source)
     }
+}
+
+pub(super) fn claims_of(db: &Connection, network: &str, key: [u8; 16]) -> rusqlite::Result<Vec<ClaimRow>> {
+    db.prepare_cached(&format!("SELECT {CLAIM} FROM claims c WHERE c.key = ?1 AND c.network = ?2"))?
+        .query_map((key, network), rows::claim)?
+        .collect()
 }
 
 fn gap(row: &rusqlite::Row<'_>) -> rusqlite::Result<Gap> {

@@ -1,4 +1,5 @@
-//! Tables. Times are nanoseconds since 1970, UTC; `key` is the address as 16 bytes, IPv4 mapped.
+//! Tables. Times are nanoseconds since 1970, UTC; `key` is the address as 16 bytes, IPv4 mapped; `said` is the last evidence
+//! that has the claim in full, so that retention finds what must be said again before it is forgotten.
 
 use super::header::SCHEMA_VERSION;
 
@@ -15,14 +16,17 @@ CREATE TABLE pods (
 CREATE UNIQUE INDEX pods_by_uid ON pods (uid);
 CREATE INDEX pods_by_name ON pods (namespace, name);
 CREATE INDEX pods_alive ON pods (id) WHERE gone IS NULL;
+CREATE INDEX pods_gone ON pods (gone) WHERE gone IS NOT NULL;
 CREATE TABLE nodes (
   id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, name TEXT NOT NULL, addresses TEXT NOT NULL, gone INTEGER);
 CREATE TABLE claims (
   id INTEGER PRIMARY KEY, network TEXT NOT NULL, key BLOB NOT NULL, address TEXT NOT NULL, subject TEXT NOT NULL,
   holder INTEGER NOT NULL, ordinal INTEGER NOT NULL, shared INTEGER NOT NULL, start_earliest INTEGER NOT NULL,
-  start_latest INTEGER NOT NULL, end_earliest INTEGER NOT NULL, end_latest INTEGER, may_end INTEGER NOT NULL);
+  start_latest INTEGER NOT NULL, end_earliest INTEGER NOT NULL, end_latest INTEGER, may_end INTEGER NOT NULL,
+  said INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX claims_by_address ON claims (key, network);
 CREATE INDEX claims_by_holder ON claims (holder, subject);
+CREATE INDEX claims_by_evidence ON claims (said);
 CREATE TABLE gaps (
   seq INTEGER PRIMARY KEY, source TEXT NOT NULL, from_time INTEGER NOT NULL, to_time INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE coverage (
@@ -56,5 +60,12 @@ INSERT INTO spans SELECT source, start, until, start FROM coverage;
 DROP TABLE coverage;
 ALTER TABLE spans RENAME TO coverage;
 CREATE TABLE skews (node TEXT PRIMARY KEY, fast INTEGER NOT NULL, slow INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX pods_gone ON pods (gone) WHERE gone IS NOT NULL;
+ALTER TABLE claims ADD COLUMN said INTEGER NOT NULL DEFAULT 0;
+UPDATE claims SET said = seq FROM (
+  SELECT json_extract(j.value, '$.id') AS claim, max(e.seq) AS seq FROM evidence e, json_each(e.body, '$.claims') j
+    GROUP BY 1)
+  WHERE claims.id = claim;
+CREATE INDEX claims_by_evidence ON claims (said);
 ",
 ];

@@ -75,9 +75,9 @@ fn what_is_left_verifies_and_nothing_is_said_of_what_was_before() {
         |some: &[&str]| Answer::Unknown(Uncovered::BeforeHistory, some.iter().map(ToString::to_string).collect());
     let check = |store: &Store| {
         assert_eq!(owner(store, "10.0.0.1", 1000), past(&[]));
-        assert_eq!(owner(store, "10.0.0.9", 4 * DAY - 1), past(&[]));
-        assert_eq!(owner(store, "10.0.0.9", 4 * DAY), Answer::Nobody);
-        assert_eq!(owner(store, "10.0.0.1", 4 * DAY), Answer::Nobody);
+        assert_eq!(owner(store, "10.0.0.9", 5 * DAY - 1), past(&[]));
+        assert_eq!(owner(store, "10.0.0.9", 5 * DAY), Answer::Nobody);
+        assert_eq!(owner(store, "10.0.0.1", 5 * DAY), Answer::Nobody);
         // It was there then, whatever else has been forgotten.
         assert_eq!(owner(store, "10.0.0.2", 1000), Answer::Certain("web-2".into()));
         assert_eq!(owner(store, "10.0.0.3", 8 * DAY), Answer::Certain("web-3".into()));
@@ -180,6 +180,97 @@ fn a_file_that_is_too_large_shrinks() {
     drop(store);
     assert!(size() <= SIZE + 8192, "{} of {before}", size());
     place.open().verify().unwrap();
+}
+
+/// Pods that hold 10.0.0.1 one after the other, and when their objects went.
+fn turns(store: &mut Store, turns: &[(podtrail_ledger::Interval, Option<i64>)]) {
+    let mut changes = vec![covered(0, 100 * DAY), nodes_too()];
+    for (n, (interval, gone)) in (1..).zip(turns) {
+        let mut row = pod(n);
+        row.gone = gone.map(t);
+        let at = interval.start_latest.as_nanosecond() / 1_000_000_000;
+        changes.extend([Change::Pod(Box::new(row)), said(at, &[claim(n, n, "10.0.0.1", *interval)])]);
+    }
+    changes.extend((1..100).map(|day| observed(day * DAY, Observation::default())));
+    store.commit(&changes).unwrap();
+}
+
+#[test]
+fn a_claim_that_its_successor_ended_goes_with_it() {
+    let place = Place::new();
+    let mut store = place.open();
+    // The first was never seen to end.
+    turns(
+        &mut store,
+        &[
+            (interval(DAY, Some(2 * DAY), None), Some(20 * DAY)),
+            (interval(3 * DAY, Some(4 * DAY), Some(4 * DAY)), Some(4 * DAY)),
+        ],
+    );
+    assert_eq!(owner(&store, "10.0.0.1", 10 * DAY), Answer::Nobody);
+    let pruned = store.prune(&days(5), t(13 * DAY)).unwrap();
+    assert_eq!(pruned.claims, 2);
+    assert_eq!(owner(&store, "10.0.0.1", 10 * DAY), Answer::Nobody, "it is not possible again");
+    assert_eq!(store.pod(2).unwrap(), None);
+    store.verify().unwrap();
+}
+
+#[test]
+fn what_ends_the_claim_of_a_living_pod_is_kept_with_it() {
+    let place = Place::new();
+    let mut store = place.open();
+    let next = interval(3 * DAY, Some(4 * DAY), Some(4 * DAY));
+    turns(&mut store, &[(interval(DAY, Some(2 * DAY), None), None), (next, Some(4 * DAY))]);
+    assert_eq!(store.prune(&days(5), t(13 * DAY)).unwrap().claims, 0);
+    assert_eq!(owner(&store, "10.0.0.1", 10 * DAY), Answer::Nobody);
+    let mut gone = pod(1);
+    gone.gone = Some(t(50 * DAY));
+    store.commit(&[Change::Pod(Box::new(gone))]).unwrap();
+    // What was said again then is looked at when it goes in its turn.
+    store.prune(&days(5), t(120 * DAY)).unwrap();
+    assert_eq!(store.verify().unwrap().claims, 0);
+}
+
+#[test]
+fn a_claim_without_an_end_goes_long_after_its_pod() {
+    for (gone, left) in [(None, 1), (Some(60), 1), (Some(40), 0)] {
+        let place = Place::new();
+        let mut store = place.open();
+        turns(&mut store, &[(interval(DAY, Some(2 * DAY), None), gone.map(|day| day * DAY))]);
+        store.prune(&days(10), t(60 * DAY)).unwrap();
+        assert_eq!(store.verify().unwrap().claims, left, "{gone:?}");
+        assert_eq!(store.pod(1).unwrap().is_some(), left == 1);
+        let answer = owner(&store, "10.0.0.1", 55 * DAY);
+        assert_eq!(answer == Answer::Nobody, left == 0, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_big_first_prune_goes_in_short_steps() {
+    const PIECES: i64 = 25_000;
+    let place = Place::new();
+    let mut store = place.open();
+    let mut changes = vec![nodes_too(), covered(0, PIECES + 2 * DAY)];
+    for n in 1..=PIECES {
+        let mut row = pod(n);
+        row.gone = Some(t(n));
+        let ip = format!("10.0.{}.{}", n % 100, n % 7);
+        changes.extend([Change::Pod(Box::new(row)), said(n, &[claim(n, n, &ip, interval(n, Some(n), Some(n)))])]);
+    }
+    store.commit(&changes).unwrap();
+    let mut steps = vec![];
+    loop {
+        let pruned = store.prune(&days(1), t(PIECES + 2 * DAY)).unwrap();
+        steps.push(pruned.evidence);
+        if !pruned.more {
+            break;
+        }
+    }
+    assert!(steps.len() >= 3 && steps.iter().all(|evidence| *evidence <= 10_000), "{steps:?}");
+    assert!(steps.iter().sum::<u64>() >= PIECES as u64, "{steps:?}");
+    let verified = store.verify().unwrap();
+    assert_eq!((verified.claims, store.pod(1).unwrap(), store.pod(PIECES).unwrap()), (0, None, None));
+    assert_eq!(store.prune(&days(1), t(PIECES + 2 * DAY)).unwrap(), Default::default());
 }
 
 #[derive(Clone, Debug)]

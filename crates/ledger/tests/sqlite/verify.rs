@@ -97,6 +97,7 @@ fn any_change_of_a_claim_is_found() {
         "end_latest = 7",
         "may_end = 1",
         "id = 8",
+        "said = 3",
     ] {
         let statement = format!("UPDATE claims SET {column} WHERE id = 2");
         assert!(found_after(&statement).is_some(), "not found: {statement}");
@@ -106,7 +107,7 @@ fn any_change_of_a_claim_is_found() {
         ("UPDATE claims SET end_latest = NULL WHERE id = 1", "claim 1 on 10.0.0.1 is not what"),
         (
             "INSERT INTO claims SELECT 4, network, key, address, subject, holder, ordinal, shared, start_earliest,
-               start_latest, end_earliest, end_latest, may_end FROM claims WHERE id = 1",
+               start_latest, end_earliest, end_latest, may_end, said FROM claims WHERE id = 1",
             "claim 4 on 10.0.0.1 is not what",
         ),
     ] {
