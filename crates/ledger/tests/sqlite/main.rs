@@ -12,6 +12,7 @@ mod migrate;
 mod owner;
 mod refuse;
 mod retention;
+mod sinks;
 mod verify;
 
 #[path = "../truth/mod.rs"]
