@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use podtrail_event::{Gap, Timestamp};
 
+use crate::digest::Sha256;
+
 /// Where a watch can be resumed: what a consumer stores with what it made of the deltas up to here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "built by whoever stores it")]
@@ -107,6 +109,8 @@ pub struct Rejected {
     pub excerpt: String,
     /// How many bytes were refused.
     pub length: usize,
+    /// SHA-256 of all of them, in hexadecimal.
+    pub sha256: String,
     /// When they came.
     pub received: Timestamp,
 }
@@ -116,7 +120,7 @@ impl Rejected {
 
     pub(crate) fn new(key: Option<String>, reason: impl Into<String>, input: &[u8], received: Timestamp) -> Self {
         let excerpt = input[..input.len().min(Self::EXCERPT)].escape_ascii().to_string();
-        Self { key, reason: reason.into(), excerpt, length: input.len(), received }
+        Self { key, reason: reason.into(), excerpt, length: input.len(), sha256: Sha256::of(input), received }
     }
 }
 

@@ -42,6 +42,7 @@ mod config;
 pub mod confirm;
 mod decode;
 mod delta;
+mod digest;
 mod error;
 mod glob;
 mod lines;

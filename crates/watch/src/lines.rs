@@ -4,14 +4,17 @@ use std::io::BufRead;
 
 use bytes::Bytes;
 
+use crate::digest::Sha256;
+
 /// One line of a watch, without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     Whole(Bytes),
-    /// One that was too long: its start, and how long it was.
+    /// One that was too long: its start, and how long it was, and the SHA-256 of all of it.
     Oversize {
         head: Vec<u8>,
         length: usize,
+        sha256: String,
     },
 }
 
@@ -21,8 +24,8 @@ pub(crate) struct Lines {
     max: usize,
     chunk: Bytes,
     partial: Vec<u8>,
-    /// How long the line is whose rest is being skipped.
-    skipped: Option<usize>,
+    /// How long the line is whose rest is being skipped, so far, and its hash.
+    skipped: Option<(usize, Sha256)>,
 }
 
 const HEAD: usize = 256;
@@ -57,7 +60,7 @@ impl Lines {
             self.keep(&line);
             let head = std::mem::take(&mut self.partial);
             return Some(match self.skipped.take() {
-                Some(length) => Line::Oversize { head, length },
+                Some((length, hash)) => Line::Oversize { head, length, sha256: hash.hex() },
                 None => Line::Whole(head.into()),
             });
         }
@@ -71,10 +74,16 @@ impl Lines {
 
     fn keep(&mut self, part: &[u8]) {
         match &mut self.skipped {
-            Some(length) => *length += part.len(),
+            Some((length, hash)) => {
+                *length += part.len();
+                hash.update(part);
+            }
             None if self.partial.len() + part.len() <= self.max => self.partial.extend_from_slice(part),
             None => {
-                self.skipped = Some(self.partial.len() + part.len());
+                let mut hash = Sha256::new();
+                hash.update(&self.partial);
+                hash.update(part);
+                self.skipped = Some((self.partial.len() + part.len(), hash));
                 let room = HEAD.saturating_sub(self.partial.len());
                 self.partial.extend_from_slice(&part[..part.len().min(room)]);
                 self.partial.truncate(HEAD);
@@ -127,8 +136,8 @@ mod tests {
     fn a_line_that_is_too_long_is_skipped_without_being_kept() {
         let long = vec![b'x'; 5000];
         let (lines, cut) = split(&[b"ab\nxx", &long, &long, b"x\ncd\n"], 8);
-        let head = vec![b'x'; HEAD];
-        assert_eq!(lines, [whole("ab"), Line::Oversize { head, length: 10_003 }, whole("cd")]);
+        let (head, sha256) = (vec![b'x'; HEAD], Sha256::of(&[b'x'; 10_003]));
+        assert_eq!(lines, [whole("ab"), Line::Oversize { head, length: 10_003, sha256 }, whole("cd")]);
         assert!(!cut);
 
         let mut lines = Lines::new(4096);

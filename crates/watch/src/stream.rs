@@ -212,9 +212,9 @@ impl<T: Resource> Shell<T> {
                         self.machine.undecodable(bad, now, &mut self.out)
                     }
                 },
-                Line::Oversize { head, length } => {
+                Line::Oversize { head, length, sha256 } => {
                     let reason = format!("longer than {} bytes", self.config.max_frame);
-                    let bad = Rejected { length, ..Rejected::new(None, reason, &head, now.wall) };
+                    let bad = Rejected { length, sha256, ..Rejected::new(None, reason, &head, now.wall) };
                     self.machine.undecodable(bad, now, &mut self.out)
                 }
             };

@@ -95,6 +95,9 @@ pub struct Quarantined {
     pub excerpt: String,
     /// Its length in bytes.
     pub length: usize,
+    /// SHA-256 of all of it, in hexadecimal; older evidence has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// One piece of evidence and all that followed from it. What is empty is left out of the stored form.

@@ -167,3 +167,11 @@ fn a_newer_ledger_is_refused_also_where_only_its_log_says_so() {
     }
     assert!(std::fs::read(place.path()).unwrap() == before);
 }
+
+#[test]
+fn quarantined_input_of_before_has_no_hash() {
+    let old = r#"{"quarantined":{"reason":"no JSON","excerpt":"{","length":1}}"#;
+    let observation: podtrail_ledger::Observation = serde_json::from_str(old).unwrap();
+    assert_eq!(observation.quarantined.as_ref().map(|input| input.sha256.as_deref()), Some(None));
+    assert_eq!(serde_json::to_string(&observation).unwrap(), old);
+}

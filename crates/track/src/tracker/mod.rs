@@ -373,15 +373,15 @@ impl Tracker {
     fn reject(&mut self, rejected: Rejected, source: Source) {
         self.counts.rejected += 1;
         // A fault of an object comes again with each of its frames.
-        let fault = ByHash::hash((&rejected.key, &rejected.reason, &rejected.excerpt));
+        let fault = ByHash::hash((&rejected.key, &rejected.reason, &rejected.sha256));
         if rejected.key.is_some() && !self.faults.insert(fault) {
             return;
         }
         if self.faults.len() > FAULTS {
             self.faults.clear();
         }
-        let Rejected { key, reason, excerpt, length, received, .. } = rejected;
-        let quarantined = Some(Quarantined { key, reason, excerpt, length });
+        let Rejected { key, reason, excerpt, length, sha256, received, .. } = rejected;
+        let quarantined = Some(Quarantined { key, reason, excerpt, length, sha256: Some(sha256) });
         let observation = Observation { quarantined, ..Observation::default() };
         self.changes.push(Change::Observed(received, source, Box::new(observation)));
     }

@@ -121,6 +121,10 @@ fn pod_whose_entry_in_a_listing_cannot_be_read_is_not_released() {
     assert_eq!(world.told("a"), ["address-assigned 10.0.0.1", "created"]);
     assert_eq!(world.told("b").last().unwrap(), "deleted");
     assert_eq!(world.tracker.counts().rejected, 1);
+    let stored = world.store().observations(0, usize::MAX).unwrap();
+    let refused: Vec<_> = stored.into_iter().filter_map(|stored| stored.observation.quarantined).collect();
+    let sha256 = "5917eeb9744277c183411a62d542fa17aceae749d76a75c7d06766ee7e48ed88";
+    assert_eq!((refused.len(), refused[0].length, refused[0].sha256.as_deref()), (1, 10, Some(sha256)));
     world.at(90.0).confirmed(&a).alive();
     world.says(X, &[(30.0, "certain a"), (80.0, "certain a")]);
 }

@@ -229,6 +229,7 @@ fn labels_and_annotations_are_bounded_and_what_is_cut_is_reported() {
     let (_, rejected) = state(&with(&[("/status/podIPs", json!(many))]));
     assert_eq!(rejected.len(), 64, "the faults of one object are bounded");
     assert_eq!((rejected[1].excerpt.as_str(), rejected[1].length), (r"bad\x07", 4));
+    assert_eq!(rejected[1].sha256, crate::digest::Sha256::of(b"bad\x07"), "of the bytes, not of the excerpt");
 }
 
 #[test]
