@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use podtrail_event::{Record, Subject, Timestamp};
 use podtrail_ledger::{Answer, Store};
 use podtrail_sim::{Cluster, DEFAULT_NETWORK, Pod, PodSpec, serve};
-use podtrail_track::{Config, Metrics, Tracking};
+use podtrail_track::{Config, Feed, Metrics, Sink, Tracking};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -70,8 +70,13 @@ impl World {
 
     /// Starts a tracker on the ledger.
     pub(crate) async fn start(&self, config: Config) -> Session {
+        self.start_named(config, "test").await
+    }
+
+    /// The same, with a name for the cluster.
+    pub(crate) async fn start_named(&self, config: Config, name: &str) -> Session {
         let client = podtrail_watch::client(Some(&self.dir.path().join("kubeconfig")), None).await.unwrap();
-        let cluster = podtrail_event::Cluster::new(self.cluster.uid());
+        let cluster = podtrail_event::Cluster::new(self.cluster.uid()).named(Some(name.to_owned()));
         let store = Store::open(&self.ledger, &cluster, Duration::from_secs(1)).unwrap();
         let mut registry = Registry::default();
         let mut tracking = Tracking::new(store, config, Metrics::new(&mut registry)).unwrap();
@@ -198,6 +203,10 @@ impl World {
 }
 
 impl Session {
+    pub(crate) fn feed(&self, sink: Sink) -> Feed {
+        self.tracking.feed(sink).unwrap()
+    }
+
     /// Ends it; what it has seen is committed.
     pub(crate) async fn stop(self) {
         drop(self.stop);
