@@ -32,7 +32,7 @@ impl Core {
             parts::settle(&config.path)?;
             Ok(())
         };
-        prepare().map_err(|trouble| trouble.at(&config.path))?;
+        prepare().map_err(|trouble| trouble.at_start(&config.path))?;
         Ok(Self { config, open: None, doubtful: None, untidy: true })
     }
 

@@ -22,25 +22,41 @@ impl From<io::Error> for Trouble {
 }
 
 impl Trouble {
-    /// The error for the file at `path`. A full or failing disk may recover, and so does a file that was renamed
-    /// under our hands; missing folders and permissions do not.
+    /// The error of a delivery to the file at `path`. Disks are emptied, volumes mounted and permissions given back
+    /// while other sinks go on: only what says that somebody else uses the file is for good.
     pub(super) fn at(self, path: &Path) -> Error {
-        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
-        let object = format!("file {}", path.display());
-        let folder = folder(path);
+        let object = object(path);
         match self {
             Self::Refused(reason) => Error::fatal(object, reason),
-            Self::Io(error) => match error.kind() {
-                NotFound if !folder.is_dir() => {
-                    Error::fatal(object, format!("folder {} is missing: create or mount it", folder.display()))
-                }
-                PermissionDenied => {
-                    Error::fatal(object, format!("no permission to write it in folder {}", folder.display()))
-                }
-                NotADirectory | IsADirectory => Error::fatal(object, error),
-                _ => Error::retry(object, error),
-            },
+            Self::Io(error) => Error::retry(object, explained(error, path)),
         }
+    }
+
+    /// The error of a start with the file at `path`: somebody is there to read it.
+    pub(super) fn at_start(self, path: &Path) -> Error {
+        let object = object(path);
+        match self {
+            Self::Refused(reason) => Error::fatal(object, reason),
+            Self::Io(error) => Error::fatal(object, explained(error, path)),
+        }
+    }
+}
+
+fn object(path: &Path) -> String {
+    format!("file {}", path.display())
+}
+
+/// With what to do, where that is known.
+fn explained(error: io::Error, path: &Path) -> io::Error {
+    let (kind, folder) = (error.kind(), folder(path));
+    match kind {
+        io::ErrorKind::NotFound if !folder.is_dir() => {
+            io::Error::new(kind, format!("folder {} is missing: create or mount it", folder.display()))
+        }
+        io::ErrorKind::PermissionDenied => {
+            io::Error::new(kind, format!("no permission to write it in folder {}", folder.display()))
+        }
+        _ => error,
     }
 }
 

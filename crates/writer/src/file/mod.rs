@@ -35,11 +35,12 @@ use crate::{Batch, Committed, Error, FileConfig, Writer};
 /// the file itself, are the stream.
 ///
 /// **Rotation by others** that rename the file is noticed at the next batch. If it falls together with a crash in the
-/// middle of a batch, the renamed file is found by its inode, unless it was packed already. Truncating a file in
-/// place (`copytruncate`) loses what a batch in flight wrote to it, and is not for data that matters.
+/// middle of a batch, the renamed file is found by its inode, whatever its name, unless it was packed already or moved
+/// to another folder. Truncating a file in place (`copytruncate`) loses what a batch in flight wrote to it, and is not
+/// for data that matters.
 ///
-/// A full or failing disk is a retry; missing folders and permissions are fatal. New files have mode 0640. A file that
-/// exists when a sink is new is kept and appended to.
+/// A full or failing disk is a retry, and so are folders and permissions that go missing; only at the start they are
+/// fatal. New files have mode 0640. A file that exists when a sink is new is kept and appended to.
 #[derive(Debug)]
 pub struct File {
     core: Arc<Mutex<Core>>,

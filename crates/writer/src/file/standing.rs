@@ -35,15 +35,9 @@ pub(super) fn find(path: &Path, token: Option<&Token>, text: &[u8], now: Timesta
     if disk::look(path)?.is_some_and(|meta| token.is_of(&meta)) {
         return follow(path, token, text, now);
     }
-    let renamed = match renamed(path, token)? {
-        Some(old) => {
-            tracing::info!(path = %path.display(), renamed = %old.display(), "file was renamed, starting another");
-            follow(&old, token, text, now)?.held
-        }
-        None => 0,
-    };
-    let standing = join(path, &text[renamed..], now, Tear::Refuse)?;
-    Ok(Standing { held: renamed + standing.held, ..standing })
+    let elsewhere = renamed(path, token, text)?;
+    let standing = join(path, &text[elsewhere..], now, Tear::Refuse)?;
+    Ok(Standing { held: elsewhere + standing.held, ..standing })
 }
 
 /// The standing in the very file that the token is about.
@@ -112,8 +106,12 @@ fn ours(tail: &[u8], text: &[u8]) -> Option<usize> {
     let held = whole_lines(&text[..same]);
     let (rest, expected) = (&tail[held..], &text[held..]);
     let torn = tail.len() < text.len().saturating_add(TORN) && !rest.contains(&b'\n');
-    let holed = rest.len() <= expected.len() && rest.iter().zip(expected).all(|(a, b)| a == b || *a == 0);
-    (torn || holed).then_some(held)
+    (torn || is_torn_from(rest, expected)).then_some(held)
+}
+
+/// Whether `rest` is the beginning of what was expected, but for zeros.
+fn is_torn_from(rest: &[u8], expected: &[u8]) -> bool {
+    rest.len() <= expected.len() && rest.iter().zip(expected).all(|(a, b)| a == b || *a == 0)
 }
 
 /// The longest start of `text` that `end`, the end of a file, ends with from the start of a line on: the bytes of its
@@ -146,20 +144,31 @@ fn torn_length(file: &fs::File, length: u64) -> Result<u64, Trouble> {
     Ok(length)
 }
 
-/// The file that `token` is about, under another name beside `path`, as rotation by hand or by logrotate leaves it.
-/// Packed files are new files, so one that happens to have the inode is none of ours.
-fn renamed(path: &Path, token: &Token) -> Result<Option<std::path::PathBuf>, Trouble> {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+/// How many bytes of the batch are in the file that `token` is about, if that has another name in the folder now, as
+/// rotation by hand or by logrotate leaves it.
+///
+/// When our file is gone, any other may have its inode: one that does not go on with the batch is not touched.
+fn renamed(path: &Path, token: &Token, text: &[u8]) -> Result<usize, Trouble> {
     for entry in fs::read_dir(disk::folder(path))? {
-        let entry = entry?;
-        let other = entry.file_name();
-        let other = other.as_encoded_bytes();
-        let packed = [".gz", ".tmp", ".bz2", ".xz", ".zst"].iter().any(|end| other.ends_with(end.as_bytes()));
-        if other.starts_with(name) && other != name && !packed && token.is_of(&entry.metadata()?) {
-            return Ok(Some(entry.path()));
+        let old = entry?.path();
+        // Others may remove what is theirs meanwhile.
+        if !fs::symlink_metadata(&old).is_ok_and(|meta| meta.is_file() && token.is_of(&meta)) {
+            continue;
         }
+        let Ok(file) = fs::File::options().read(true).append(true).open(&old) else { continue };
+        let tail = disk::read_from(&file, token.length, text.len().saturating_add(1))?;
+        let held = match ours(&tail, text) {
+            Some(held) if is_torn_from(&tail[held..], &text[held..]) => held,
+            _ => continue,
+        };
+        tracing::info!(path = %path.display(), renamed = %old.display(), "file was renamed, starting another");
+        if !tail.is_empty() {
+            // Makes what is kept durable, too.
+            disk::cut(&file, token.length + held as u64)?;
+        }
+        return Ok(held);
     }
-    Ok(None)
+    Ok(0)
 }
 
 #[cfg(test)]

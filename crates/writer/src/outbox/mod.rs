@@ -237,7 +237,8 @@ impl<S: Source, W: Writer> Outbox<'_, S, W> {
             ErrorKind::Retry { after } => {
                 let wait = backoff.next(*after, rand::random());
                 let cause = cause(&error);
-                tracing::warn!(%error, cause, ?wait, first = flight.first, last = flight.last, "delivery failed");
+                let (retry_ms, first, last) = (millis(wait), flight.first, flight.last);
+                tracing::warn!(%error, cause, retry_ms, first, last, "delivery failed");
                 self.observer.retried(&error, wait);
                 self.pause(wait, backoff).await;
                 Ok(())
@@ -299,7 +300,7 @@ impl<S: Source, W: Writer> Outbox<'_, S, W> {
             return Err(Error::fatal("the writer, for want of its source", error));
         }
         let wait = backoff.next(None, rand::random());
-        tracing::warn!(%error, cause = cause(&error), ?wait, "source failed");
+        tracing::warn!(%error, cause = cause(&error), retry_ms = millis(wait), "source failed");
         self.observer.stalled(&error, wait);
         self.pause(wait, backoff).await;
         Ok(())
@@ -315,6 +316,10 @@ impl<S: Source, W: Writer> Outbox<'_, S, W> {
             () = stop(&mut self.stopped) => backoff.shorten(),
         }
     }
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why an error came about, for the log.

@@ -111,3 +111,27 @@ fn a_closed_pipe_loses_nothing_and_stops_nothing() {
     }
     assert_eq!(lines(&path).len(), 4, "the file has each once");
 }
+
+#[test]
+fn a_file_whose_folder_goes_away_stops_nothing_else() {
+    let world = World::new();
+    let (volume, away) = (world.path("volume"), world.path("away"));
+    fs::create_dir(&volume).unwrap();
+    let specs = ["volume/events.ndjson", "events.ndjson"].map(|name| format!("file:{}", world.text(name)));
+    let daemon = world.run(&["--writer", &specs[0], "--writer", &specs[1]]).watches();
+    world.pod("shop", "web-1", "10.244.0.17");
+    let other = world.path("events.ndjson");
+    eventually("two lines in each", || {
+        (lines(&other).len() == 2 && lines(&volume.join("events.ndjson")).len() == 2).then_some(())
+    });
+    fs::rename(&volume, &away).unwrap();
+    world.pod("shop", "web-2", "10.244.0.18");
+    let line = daemon.says("delivery failed");
+    assert!(line["cause"].as_str().unwrap().contains("volume is missing"), "{line}");
+    assert!(line["retry_ms"].as_u64().is_some_and(|wait| wait > 0), "{line}");
+    let found = eventually("the other sink", || Some(lines(&other)).filter(|found| found.len() == 4));
+    fs::rename(&away, &volume).unwrap();
+    eventually("the rest", || (lines(&volume.join("events.ndjson")).len() == 4).then_some(()));
+    daemon.stop();
+    assert_eq!(lines(&volume.join("events.ndjson")), found);
+}

@@ -148,21 +148,53 @@ fn a_file_renamed_by_others_is_left_and_a_new_one_started() {
 
 #[test]
 fn a_batch_half_written_before_a_rename_by_others_is_completed_in_the_new_file() {
-    for created in [false, true] {
+    for (created, name) in [(false, "e.ndjson.1"), (true, "e.ndjson.1"), (false, "yesterday.ndjson")] {
         let mut scene = Scene::new(|_| ());
         scene.commit("{1}\n");
         scene.append("{2}\n{3");
-        scene.rename("e.ndjson.1");
+        scene.rename(name);
         if created {
             fs::write(&scene.config.path, "").unwrap();
         }
         scene.restart();
         scene.commit("{2}\n{3}\n");
         scene.commit("{4}\n");
-        assert_eq!(
-            (scene.text("e.ndjson.1"), scene.text("e.ndjson")),
-            ("{1}\n{2}\n".to_owned(), "{3}\n{4}\n".to_owned())
-        );
+        assert_eq!((scene.text(name), scene.text("e.ndjson")), ("{1}\n{2}\n".to_owned(), "{3}\n{4}\n".to_owned()));
+    }
+}
+
+#[test]
+fn a_file_that_only_has_the_inode_of_ours_is_not_touched() {
+    for other in ["{x}\n{other}\n", "{x}\n{2}\n{other", "{x}"] {
+        let mut scene = Scene::new(|_| ());
+        scene.commit("{1}\n");
+        fs::write(&scene.config.path, other).unwrap();
+        scene.rename("other.db");
+        scene.restart();
+        scene.commit("{2}\n{3}\n");
+        assert_eq!((scene.text("other.db"), scene.text("e.ndjson")), (other.to_owned(), "{2}\n{3}\n".to_owned()));
+    }
+}
+
+#[test]
+fn a_folder_that_goes_away_is_waited_for() {
+    for restart in [false, true] {
+        let mut scene = Scene::new(|config| config.path.set_file_name("volume"));
+        fs::create_dir(&scene.config.path).unwrap();
+        scene.config.path.push("e.ndjson");
+        scene.restart();
+        scene.commit("{1}\n");
+        if restart {
+            scene.restart();
+        }
+        fs::rename(scene.path("volume"), scene.path("away")).unwrap();
+        let error = scene.deliver("{2}\n").unwrap_err();
+        assert!(error.is_retryable(), "{error:?}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("volume is missing: create or mount it"), "{source}");
+        fs::rename(scene.path("away"), scene.path("volume")).unwrap();
+        scene.commit("{2}\n");
+        assert_eq!(scene.text("volume/e.ndjson"), "{1}\n{2}\n");
     }
 }
 
