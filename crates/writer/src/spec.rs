@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -106,10 +107,53 @@ impl Spec {
     /// The name under which the sink's position is kept: `name=`, or the kind and path, never the other options, so
     /// that changing those does not make it another sink.
     pub fn sink_name(&self) -> String {
-        match (&self.name, &self.target) {
-            (Some(name), _) => name.clone(),
-            (None, Target::Stdout) => "stdout".to_owned(),
-            (None, Target::File(file)) => format!("file:{}", file.path.display()),
+        self.name.clone().unwrap_or_else(|| self.target.to_string())
+    }
+}
+
+#[cfg(all(feature = "stdout", feature = "file"))]
+impl Spec {
+    /// The writer to it, and the handle that opens it anew if it is a file.
+    ///
+    /// # Errors
+    /// If a file's folder is missing or cannot be read, or its path is something else than a regular file.
+    pub fn open(&self) -> Result<(Box<dyn crate::Writer>, Option<crate::FileHandle>), crate::Error> {
+        match &self.target {
+            Target::Stdout => Ok((Box::new(crate::stdout()), None)),
+            Target::File(config) => {
+                let file = crate::File::new(config.clone())?;
+                let handle = file.handle();
+                Ok((Box::new(file), Some(handle)))
+            }
+        }
+    }
+}
+
+impl Target {
+    /// Whether both are one place, by whatever path: two writers there would spoil each other's records.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stdout, Self::Stdout) => true,
+            (Self::File(one), Self::File(other)) => place(&one.path) == place(&other.path),
+            _ => false,
+        }
+    }
+}
+
+/// The file's path without links; of one that is not there yet, its folder's.
+fn place(path: &Path) -> PathBuf {
+    let in_folder = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(file) => write!(f, "file:{}", file.path.display()),
         }
     }
 }
@@ -217,6 +261,30 @@ mod tests {
         for (text, name) in cases {
             assert_eq!(Spec::parse(text).unwrap().sink_name(), name);
         }
+    }
+
+    #[test]
+    fn a_place_is_one_by_whatever_path() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name).display().to_string();
+        std::fs::create_dir(home.path().join("logs")).unwrap();
+        std::os::unix::fs::symlink(home.path().join("logs"), home.path().join("link")).unwrap();
+        let same = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|text| Spec::parse(text).unwrap().target);
+            one.is_same_as(&other)
+        };
+        let file = |name: &str| format!("file:{}", path(name));
+        for there in [false, true] {
+            for other in ["logs/a", "link/a", "logs/../link/./a", "logs/a,keep=3,name=b"] {
+                assert!(same(&file("logs/a"), &file(other)), "{other}, there: {there}");
+            }
+            std::fs::write(path("logs/a"), "").unwrap();
+        }
+        assert!(same("stdout", "stdout,name=b") && same("file:a", "file:./a"));
+        for (one, other) in [("logs/a", "logs/b"), ("logs/a", "a"), ("none/a", "none/b")] {
+            assert!(!same(&file(one), &file(other)), "{one} and {other}");
+        }
+        assert!(!same("stdout", "file:stdout"));
     }
 
     #[test]

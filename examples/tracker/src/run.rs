@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::{Health, bind, reopen_signal, serve, shutdown_signal};
+use podtrail_daemon::{Health, Reopen, bind, reopen_signal, serve, shutdown_signal};
 use podtrail_event::Cluster;
 use podtrail_ledger::{Retention, Store};
 use podtrail_track::{Config, Format, Metrics, Sink, Tracking};
 use podtrail_watch::{ErrorKind, Globs, NamespaceFilter, split_list};
-use podtrail_writer::{File, FileHandle, Spec, StartFrom, Target, Writer};
+use podtrail_writer::{FileHandle, Spec, StartFrom};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -40,15 +40,13 @@ fn sinks(args: &RunArgs) -> Result<Sinks, Failure> {
         include: if args.namespaces.is_empty() { Globs::all() } else { globs(&args.namespaces)? },
         exclude: globs(&args.exclude_namespaces)?,
     };
-    let (mut destinations, mut files): (Vec<Destination>, _) = (Vec::new(), Vec::new());
-    for spec in &args.writers {
-        let spec = Spec::parse(spec).map_err(Failure::usage)?;
-        let name = spec.sink_name();
-        if destinations.iter().any(|other| other.sink.name == name) {
-            return Err(Failure::usage(anyhow!("two writers are called {name}; give one of them name=NAME")));
-        }
+    let specs: Vec<_> =
+        args.writers.iter().map(|spec| Spec::parse(spec)).collect::<Result<_, _>>().map_err(Failure::usage)?;
+    check_apart(&specs)?;
+    let (mut destinations, mut files) = (Vec::new(), Vec::new());
+    for spec in specs {
         let sink = Sink {
-            name,
+            name: spec.sink_name(),
             namespaces: namespaces.clone(),
             format: match args.event_format {
                 EventFormat::Podtracker => Format::PodTracker,
@@ -57,18 +55,26 @@ fn sinks(args: &RunArgs) -> Result<Sinks, Failure> {
             tracked_by: args.tracked_by.clone(),
             from_now: spec.from == StartFrom::Now,
         };
-        let writer: Box<dyn Writer> = match spec.target {
-            Target::Stdout => Box::new(podtrail_writer::stdout()),
-            Target::File(config) => {
-                let file = File::new(config)?;
-                files.push(file.handle());
-                Box::new(file)
-            }
-            other => return Err(Failure::usage(anyhow!("{other:?} is no place that this program writes to"))),
-        };
+        let (writer, file) = spec.open()?;
+        files.extend(file);
         destinations.push(Destination { sink, writer });
     }
     Ok(Sinks { destinations, files })
+}
+
+/// Two sinks need two places and two names.
+fn check_apart(specs: &[Spec]) -> Result<(), Failure> {
+    for (at, spec) in specs.iter().enumerate() {
+        for other in &specs[..at] {
+            if spec.target.is_same_as(&other.target) {
+                return Err(Failure::usage(anyhow!("two writers write to {}: leave one out", spec.target)));
+            }
+            if spec.sink_name() == other.sink_name() {
+                return Err(Failure::usage(anyhow!("two writers are called {}: change one's name=", spec.sink_name())));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn globs(lists: &[String]) -> Result<Globs, Failure> {
@@ -77,14 +83,15 @@ fn globs(lists: &[String]) -> Result<Globs, Failure> {
 
 async fn track(args: RunArgs, sinks: Sinks) -> Result<(), Failure> {
     let (stop, mut stopped) = watch::channel(false);
-    let signal = shutdown_signal()?;
+    let (signal, hangup) = (shutdown_signal()?, reopen_signal()?);
+    // They end with this function; none of them can fail.
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         signal.await;
         tracing::info!("stopping: what was seen is being written");
         stop.send_replace(true);
-        Ok(())
     });
+    tasks.spawn(reopen(hangup, sinks.files));
     say_configuration(&args);
 
     let mut registry = Registry::default();
@@ -111,7 +118,6 @@ async fn track(args: RunArgs, sinks: Sinks) -> Result<(), Failure> {
     let tracking = Tracking::new(store, config(&args), metrics.clone())?;
     let heartbeat = health.heartbeat("commit", STUCK);
     let running = Running::start(tracking, client, &metrics, sinks.destinations, move || heartbeat.beat())?;
-    tasks.spawn(reopen(sinks.files));
     tasks.spawn(readiness(metrics, ready));
     let result = running.until(done(stopped)).await;
     end_http.send_replace(true);
@@ -174,16 +180,15 @@ async fn cluster_uid(client: &kube::Client, stopped: &mut watch::Receiver<bool>)
 }
 
 /// On SIGHUP, files are opened anew.
-async fn reopen(files: Vec<FileHandle>) -> anyhow::Result<()> {
-    let mut signal = reopen_signal()?;
+async fn reopen(mut hangup: Reopen, files: Vec<FileHandle>) {
     loop {
-        signal.recv().await;
+        hangup.recv().await;
         tracing::info!("opening files anew");
         files.iter().for_each(FileHandle::reopen);
     }
 }
 
-async fn readiness(metrics: Arc<Metrics>, ready: podtrail_daemon::Condition) -> anyhow::Result<()> {
+async fn readiness(metrics: Arc<Metrics>, ready: podtrail_daemon::Condition) {
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     loop {
         ticks.tick().await;

@@ -203,6 +203,8 @@ fn an_api_server_that_is_away_is_waited_for() {
     let line = daemon.says("cluster cannot be reached yet");
     assert_eq!(line["level"], "WARN");
     assert!(line["retry_ms"].as_u64().is_some_and(|wait| wait > 0));
+    daemon.signal(Signal::HUP);
+    daemon.says("opening files anew");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ends().0, Some(0));
 }
