@@ -1,11 +1,13 @@
 //! The command line.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::fmt::temporal::Pieces;
 use podtrail_event::Timestamp;
 
 /// Which Kubernetes pod had this IP address, when?
@@ -78,19 +80,19 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME", default_value = "")]
     pub(crate) tracked_by: String,
     /// How often to ask the API server for each pod, so that an event that it dropped is noticed
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = period)]
     pub(crate) confirm_every: Duration,
     /// How many pods to ask for in a second at most; with more, the time between stretches
     #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = rate)]
     pub(crate) confirm_rate: f64,
     /// By how much clocks may be wrong, this machine's and the cluster's
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = clock_error)]
     pub(crate) clock_error: Duration,
     /// Forget history older than this; open claims and undelivered events are always kept
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = period)]
     pub(crate) retain_age: Option<Duration>,
     /// Forget the oldest history when the ledger is larger than so many MiB
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) retain_size: Option<u64>,
     /// Serve /livez, /readyz and /metrics here
     #[arg(long, value_name = "ADDR")]
@@ -114,7 +116,7 @@ pub(crate) struct WhoHadArgs {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) at: Option<Timestamp>,
     /// In which network: the pods' own, or the namespace/name of a secondary one
-    #[arg(long, value_name = "NETWORK", default_value = podtrail_event::DEFAULT_NETWORK)]
+    #[arg(long, value_name = "NETWORK", default_value = podtrail_event::DEFAULT_NETWORK, value_parser = network)]
     pub(crate) network: String,
     #[command(flatten)]
     pub(crate) ledger: LedgerArgs,
@@ -151,23 +153,23 @@ pub(crate) struct HistoryArgs {
     pub(crate) relative: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct What {
     /// Of an address
     #[arg(long, value_name = "IP", value_parser = ip)]
     pub(crate) ip: Option<IpAddr>,
     /// Of all addresses of a range, such as 10.244.1.0/24
-    #[arg(long, value_name = "RANGE")]
-    pub(crate) cidr: Option<String>,
+    #[arg(long, value_name = "RANGE", value_parser = cidr)]
+    pub(crate) cidr: Option<RangeInclusive<IpAddr>>,
     /// Of the pods of this name
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub(crate) pod: Option<String>,
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pair)]
+    pub(crate) pod: Option<(String, String)>,
     /// Of the pod or node with this UID
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) uid: Option<String>,
     /// Of a node and the pods on it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) node: Option<String>,
 }
 
@@ -219,18 +221,56 @@ pub(crate) struct DemoArgs {
     pub(crate) duration: Duration,
 }
 
+/// What is later than can be said is as late as can be said: it is in the future in any case.
 fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_why: podtrail_event::Error| "not an RFC 3339 time, such as 2026-01-24T20:45:00Z".to_owned())
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    match Pieces::parse(text) {
+        Ok(pieces) if pieces.time().is_some() && pieces.to_numeric_offset().is_some() => match pieces.date().year() {
+            1970.. => Ok(Timestamp::MAX),
+            _ => Err("before the year 1678, and no ledger goes back so far".to_owned()),
+        },
+        _ => Err("not an RFC 3339 time, such as 2026-01-24T20:45:00Z".to_owned()),
+    }
 }
 
+/// An IPv4 address that is written as IPv6 is the IPv4 address, as ledgers have it.
 fn ip(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_why: std::net::AddrParseError| "not an IPv4 or IPv6 address".to_owned())
+    let ip: Result<IpAddr, _> = text.parse();
+    ip.map(|ip| ip.to_canonical()).map_err(|_why| "not an IPv4 or IPv6 address".to_owned())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("no NAMESPACE/NAME".to_owned()),
+    }
+}
+
+fn network(text: &str) -> Result<String, String> {
+    if text != podtrail_event::DEFAULT_NETWORK && pair(text).is_err() {
+        return Err(format!("neither {} nor NAMESPACE/NAME", podtrail_event::DEFAULT_NETWORK));
+    }
+    Ok(text.to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration =
         text.parse().map_err(|_why: jiff::Error| "not a duration, such as 90s, 5m or 1h30m".to_owned())?;
     Duration::try_from(signed).map_err(|_why: jiff::Error| "a duration cannot be negative".to_owned())
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|period| if period.is_zero() { Err("not above 0".to_owned()) } else { Ok(period) })
+}
+
+/// Clocks that are further apart are no clocks, and with them hardly an answer would be certain.
+fn clock_error(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_secs(3600);
+    duration(text).and_then(|error| if error > most { Err("more than 1h".to_owned()) } else { Ok(error) })
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -241,11 +281,15 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// The first and last address of a range such as `10.244.1.0/24`.
-pub(crate) fn cidr(text: &str) -> anyhow::Result<std::ops::RangeInclusive<IpAddr>> {
-    let (address, bits) =
-        text.split_once('/').with_context(|| format!("{text:?} is no range such as 10.244.1.0/24"))?;
-    let address: IpAddr = address.parse().with_context(|| format!("{text:?} does not begin with an IP address"))?;
-    let bits: u32 = bits.parse().with_context(|| format!("{text:?} does not end with a number of bits"))?;
+fn cidr(text: &str) -> Result<RangeInclusive<IpAddr>, String> {
+    let (address, bits) = text.split_once('/').ok_or("no range such as 10.244.1.0/24")?;
+    let address: IpAddr = address.parse().map_err(|_why| "it does not begin with an IP address")?;
+    let bits: u32 = bits.parse().map_err(|_why| "it does not end with a number of bits")?;
+    // As for a single address.
+    let (address, bits) = match address.to_canonical() {
+        canonical if canonical != address && (96..=128).contains(&bits) => (canonical, bits - 96),
+        _ => (address, bits),
+    };
     Ok(match address {
         IpAddr::V4(ip) if bits <= 32 => {
             let rest = u32::MAX.checked_shr(bits).unwrap_or(0);
@@ -257,7 +301,7 @@ pub(crate) fn cidr(text: &str) -> anyhow::Result<std::ops::RangeInclusive<IpAddr
             let first = u128::from(ip) & !rest;
             IpAddr::V6(first.into())..=IpAddr::V6((first | rest).into())
         }
-        _ => bail!("{text:?} has more bits than such an address"),
+        _ => return Err("more bits than such an address has".to_owned()),
     })
 }
 
@@ -274,11 +318,13 @@ mod tests {
 
     #[test]
     fn ranges_are_whole() {
-        let range = |text| cidr(text).map(|r| format!("{}-{}", r.start(), r.end())).map_err(|e| e.to_string());
+        let range = |text| cidr(text).map(|r| format!("{}-{}", r.start(), r.end()));
         assert_eq!(range("10.244.1.77/24").unwrap(), "10.244.1.0-10.244.1.255");
         assert_eq!(range("0.0.0.0/0").unwrap(), "0.0.0.0-255.255.255.255");
         assert_eq!(range("10.0.0.1/32").unwrap(), "10.0.0.1-10.0.0.1");
         assert_eq!(range("fd00::1/120").unwrap(), "fd00::-fd00::ff");
+        assert_eq!(range("::ffff:10.244.1.77/120").unwrap(), "10.244.1.0-10.244.1.255");
+        assert_eq!(range("::ffff:0:0/95").unwrap(), "::fffe:0:0-::ffff:255.255.255.255");
         assert_eq!(range("::/0").unwrap(), "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
         for bad in ["10.0.0.0", "10.0.0.0/33", "fd00::/129", "x/8", "10.0.0.0/-1", "/"] {
             assert!(range(bad).is_err(), "{bad}");

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::Failure;
 use crate::args::{
-    AnswerFormat, ExportArgs, ExportFormat, Exported, HistoryArgs, LedgerArgs, TableFormat, What, WhoHadArgs, cidr,
+    AnswerFormat, ExportArgs, ExportFormat, Exported, HistoryArgs, LedgerArgs, TableFormat, What, WhoHadArgs,
 };
 use crate::output::{Printer, Times, clean, holder, span};
 
@@ -26,7 +26,7 @@ pub(crate) fn who_had(args: &WhoHadArgs) -> Result<(), Failure> {
     let asked = now();
     let at = args.at.unwrap_or(asked);
     if at > asked {
-        return Err(Failure::usage(anyhow!("--at {at} is in the future; it is {asked} now")));
+        return Err(Failure::usage(anyhow!("--at is in the future; it is {asked} now")));
     }
     let store = Store::open_read_only(&args.ledger.ledger)?;
     let reply = reply(&store, args, at)?;
@@ -94,7 +94,7 @@ pub(crate) fn print(out: &mut impl io::Write, ip: IpAddr, at: Timestamp, reply: 
 }
 
 pub(crate) fn history(args: &HistoryArgs) -> Result<(), Failure> {
-    let filter = filter(&args.what).map_err(Failure::usage)?;
+    let filter = filter(args.what.clone()).map_err(Failure::usage)?;
     let span: Span = args.from.unwrap_or(Timestamp::MIN)..=args.to.unwrap_or(Timestamp::MAX);
     if span.is_empty() {
         return Err(Failure::usage(anyhow!("--to is before --from")));
@@ -125,20 +125,14 @@ fn print_all<W: io::Write>(
     Ok(())
 }
 
-fn filter(what: &What) -> anyhow::Result<Filter> {
-    Ok(if let Some(ip) = what.ip {
-        Filter::Addresses(ip..=ip)
-    } else if let Some(range) = &what.cidr {
-        Filter::Addresses(cidr(range)?)
-    } else if let Some(pod) = &what.pod {
-        let (namespace, name) = pod.split_once('/').with_context(|| format!("--pod {pod:?} is no NAMESPACE/NAME"))?;
-        Filter::Pod { namespace: namespace.to_owned(), name: name.to_owned() }
-    } else if let Some(uid) = &what.uid {
-        Filter::Uid(uid.clone())
-    } else if let Some(node) = &what.node {
-        Filter::Node(node.clone())
-    } else {
-        bail!("say what the history is to be of")
+fn filter(what: What) -> anyhow::Result<Filter> {
+    Ok(match what {
+        What { ip: Some(ip), .. } => Filter::Addresses(ip..=ip),
+        What { cidr: Some(range), .. } => Filter::Addresses(range),
+        What { pod: Some((namespace, name)), .. } => Filter::Pod { namespace, name },
+        What { uid: Some(uid), .. } => Filter::Uid(uid),
+        What { node: Some(node), .. } => Filter::Node(node),
+        What { .. } => bail!("say what the history is to be of"),
     })
 }
 

@@ -24,13 +24,13 @@ fn main() -> ExitCode {
             return if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
+    // In a daemon a broken pipe is whatever broke it.
+    let prints = !matches!(cli.command, Command::Run(_));
     match dispatch(cli) {
         Ok(()) => Exit::Ok.into(),
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(Failure { error, .. }) if prints && error.chain().any(is_closed_pipe) => Exit::Ok.into(),
         Err(Failure { exit, error }) => {
-            // A reader that has seen enough, such as `head`, is no failure.
-            if error.chain().any(is_closed_pipe) {
-                return Exit::Ok.into();
-            }
             print_error(error.as_ref());
             exit.into()
         }

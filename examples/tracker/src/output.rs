@@ -179,16 +179,18 @@ fn start(bounds: Bounds, times: Times) -> String {
 }
 
 fn end(bounds: Option<Bounds>, times: Times) -> String {
-    bounds.map_or_else(|| "now".to_owned(), |bounds| within(bounds, times))
+    // Not "now": the ledger may be that of a tracker which stopped long ago.
+    bounds.map_or_else(|| "open".to_owned(), |bounds| within(bounds, times))
 }
 
 /// When a claim held, in a sentence's end.
 pub(crate) fn span(claim: &Claim) -> String {
     let until = match claim.end {
-        Some(Bounds { earliest, latest: None }) => format!("{} at least", seconds(earliest)),
-        ended => end(ended, Times::Absolute),
+        Some(Bounds { earliest, latest: None }) => format!("until {} at least", seconds(earliest)),
+        Some(ended) => format!("until {}", within(ended, Times::Absolute)),
+        None => "open".to_owned(),
     };
-    format!("since {}, until {until}", start(claim.start, Times::Absolute))
+    format!("since {}, {until}", start(claim.start, Times::Absolute))
 }
 
 #[cfg(test)]
@@ -217,6 +219,6 @@ mod tests {
         assert_eq!(within(bounds(10, Some(12)), Times::Absolute), "1970-01-01T00:00:12Z (-2.0s)");
         assert_eq!(within(bounds(12, Some(12)), Times::Before(t(75))), "1m3s ago");
         assert_eq!(within(bounds(12, None), Times::Before(t(90_012))), "maybe since 1d1h ago");
-        assert_eq!(end(None, Times::Absolute), "now");
+        assert_eq!(end(None, Times::Absolute), "open");
     }
 }

@@ -40,6 +40,9 @@ fn sinks(args: &RunArgs) -> Result<Sinks, Failure> {
         include: if args.namespaces.is_empty() { Globs::all() } else { globs(&args.namespaces)? },
         exclude: globs(&args.exclude_namespaces)?,
     };
+    if namespaces.include.is_empty() {
+        return Err(Failure::usage(anyhow!("--namespaces names none: no sink would get a pod's events")));
+    }
     let specs: Vec<_> =
         args.writers.iter().map(|spec| Spec::parse(spec)).collect::<Result<_, _>>().map_err(Failure::usage)?;
     check_apart(&specs)?;

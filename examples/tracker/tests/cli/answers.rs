@@ -101,6 +101,7 @@ fn an_answer_for_people_says_who_and_why() {
     let text = |ip, at| ledger.says(&["who-had", ip, "--at", &t(at).to_string()]);
     let certain = text("10.244.0.17", 30);
     assert!(certain.starts_with("certain: pod shop/web-1 had 10.244.0.17 at 2026-01-24T20:00:30Z\n"), "{certain}");
+    assert!(text("10.244.0.17", 80).contains(" (-2.0s), open, uid uid-2\n"));
     assert!(certain.contains("\nwhy: evidence from before and after"), "{certain}");
     assert!(text("10.244.0.17", 11).starts_with("ambiguous: pod shop/web-1 or nobody had"));
     assert!(text("10.244.0.17", 410).contains("history was compacted"));
@@ -117,6 +118,7 @@ fn history_is_a_table_json_or_csv() {
     let columns: Vec<_> = text.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(columns, ["IP", "HOLDER", "NODE", "SINCE", "UNTIL", "NETWORK", "UID"]);
     assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.lines().nth(2).unwrap().contains(" open "), "{text}");
     let relative = ledger.says(&["history", "--ip", "10.244.0.17", "--relative"]);
     assert!(relative.contains(" ago") && !relative.contains("2026-01-24"), "{relative}");
 
@@ -150,6 +152,8 @@ fn history_can_be_of_anything_and_of_a_span() {
         (&["--uid", "uid-1"], &["web-1"]),
         (&["--uid", "uid-node"], &["node-0"]),
         (&["--node", "node-0"], &["web-1", "web-2", "node-0", "proxy", "web-2"]),
+        (&["--ip", "::ffff:10.244.0.17", "--to", "9999-12-31T00:00:00Z"], &["web-1", "web-2"]),
+        (&["--cidr", "::ffff:10.244.0.0/112"], &["web-1", "web-2"]),
         (&["--ip", "10.244.0.17", "--to", &early], &["web-1"]),
         (&["--ip", "10.244.0.17", "--from", &early], &["web-2"]),
         (&["--ip", "10.244.0.17", "--from", &early, "--to", &late], &[]),
