@@ -20,7 +20,8 @@ const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 ///
 /// Any failure to write is a retry: a closed pipe stays closed, but what it did not take is not lost, it stays with
 /// the source. A batch that was written in part goes on after its last accepted byte when it is delivered again to
-/// the same value; only a restart writes the whole batch again.
+/// the same value; only a restart writes the whole batch again. Give a new process a new pipe or file: it does not know
+/// where the one before tore a line, and would go on in that line.
 #[derive(Debug)]
 pub struct Lines<W> {
     out: W,

@@ -6,6 +6,7 @@ mod answers;
 mod demo;
 mod harness;
 mod ledger;
+mod operating;
 mod refusals;
 mod run;
 mod sinks;
