@@ -63,9 +63,8 @@ impl Health {
     #[must_use = "a heartbeat that nobody keeps beating makes the daemon look dead"]
     pub fn heartbeat(&self, name: impl Into<String>, max_age: Duration) -> Heartbeat {
         let pulse = Arc::new(Pulse { max_age, last: Mutex::new(Instant::now()) });
-        let name = name.into();
-        lock(&self.state).pulses.insert(name.clone(), Arc::clone(&pulse));
-        Heartbeat { name, pulse, health: self.clone() }
+        lock(&self.state).pulses.insert(name.into(), Arc::clone(&pulse));
+        Heartbeat { pulse }
     }
 
     /// Declares something the daemon needs before it can serve, and which does not hold yet because of `reason`.
@@ -106,9 +105,7 @@ impl Pulse {
 /// The pulse of one loop; see [`Health::heartbeat`].
 #[derive(Debug)]
 pub struct Heartbeat {
-    name: String,
     pulse: Arc<Pulse>,
-    health: Health,
 }
 
 impl Heartbeat {
@@ -118,18 +115,9 @@ impl Heartbeat {
     }
 
     /// Says that the loop moved at `now`; a time before the last beat changes nothing.
-    pub fn beat_at(&self, now: Instant) {
+    fn beat_at(&self, now: Instant) {
         let mut last = lock(&self.pulse.last);
         *last = now.max(*last);
-    }
-
-    /// Ends the watch of a loop that ends on purpose.
-    pub fn retire(self) {
-        let mut state = lock(&self.health.state);
-        // A later heartbeat of this name is another loop's.
-        if state.pulses.get(&self.name).is_some_and(|current| Arc::ptr_eq(current, &self.pulse)) {
-            state.pulses.remove(&self.name);
-        }
     }
 }
 
@@ -226,24 +214,20 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_died_is_seen_and_one_that_retired_is_not() {
+    fn a_loop_that_died_is_seen() {
         let health = Health::new();
         drop(health.heartbeat("died", MAX_AGE));
-        health.heartbeat("retired", MAX_AGE).retire();
-        let later = Instant::now() + Duration::from_secs(60);
-        let report = health.liveness(later);
+        let report = health.liveness(Instant::now() + Duration::from_secs(60));
         assert_eq!(report.problems().map(|(name, _)| name).collect::<Vec<_>>(), ["died"]);
     }
 
     #[test]
-    fn an_older_heartbeat_neither_revives_nor_retires_a_newer_one_of_its_name() {
+    fn an_older_heartbeat_does_not_revive_a_newer_one_of_its_name() {
         let health = Health::new();
         let old = health.heartbeat("watch", MAX_AGE);
         let _new = health.heartbeat("watch", MAX_AGE);
         let later = Instant::now() + Duration::from_secs(60);
         old.beat_at(later);
-        assert!(!health.liveness(later).is_ok());
-        old.retire();
         assert!(!health.liveness(later).is_ok());
     }
 

@@ -45,7 +45,7 @@
 //! - [`Health`], with [`Heartbeat`] for "still moving" and [`Condition`] for "able to serve"; [`Report`] is what they say at an instant.
 //! - [`bind`] and [`serve`]: the HTTP endpoints.
 //! - [`shutdown_signal`], [`reopen_signal`]: SIGTERM and SIGINT, SIGHUP.
-//! - [`Exit`], [`print_error`]: how a process ends.
+//! - [`Exit`], [`print_error`]: how a process ends. [`escape`]: text from outside, safe to print.
 //! - [`register_process_metrics`]: what the process costs.
 //!
 //! # What it does not do
@@ -74,3 +74,4 @@ pub use log::{LogArgs, LogFormat, logs};
 pub use process::register_process_metrics;
 pub use serve::{bind, serve};
 pub use signal::{Reopen, reopen_signal, shutdown_signal};
+pub use text::escape;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// `text` with every character that could break the line, move the cursor or turn the reading direction written as `\u{…}`.
-pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+/// `text` from outside for one line of a terminal: every character that could break the line, move the cursor or turn the
+/// reading direction is written as `\u{…}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(unsafe_to_print) {
         return Cow::Borrowed(text);
     }

@@ -77,7 +77,7 @@ async fn health_is_told_with_its_reasons() {
     watch.set_ready();
     check(at, "/readyz", 200, "ok\n").await;
     check(at, "/readyz?verbose", 200, "[+]commit ok\n[+]watch ok\nok\n").await;
-    beat.retire();
+    drop(beat);
 
     let stuck = server.health.heartbeat("commit", Duration::ZERO);
     for target in ["/livez", "/healthz", "/readyz"] {

@@ -38,13 +38,17 @@ impl Fanout {
         Self::default()
     }
 
-    /// Adds a writer, last in order. `name` must be unique: a second writer of the same name replaces the first.
-    #[must_use]
-    pub fn with(mut self, name: impl Into<String>, writer: impl Writer + 'static) -> Self {
+    /// Adds a writer, last in order.
+    ///
+    /// # Errors
+    /// If there is one of this name: they would share a token.
+    pub fn with(mut self, name: impl Into<String>, writer: impl Writer + 'static) -> Result<Self, Error> {
         let name = name.into();
-        self.writers.retain(|(other, _)| *other != name);
+        if self.writers.iter().any(|(other, _)| *other == name) {
+            return Err(Error::fatal("fan-out", format!("two of its writers are called {name}")));
+        }
         self.writers.push((name, Box::new(writer)));
-        self
+        Ok(self)
     }
 }
 
@@ -117,8 +121,9 @@ mod tests {
         let trouble = vec![Error::rejected("b", vec![reject]), Error::retry("b", "busy")];
         let mut fanout = Fanout::new()
             .with("a", Member("a", vec![], Arc::clone(&calls)))
-            .with("b", Member("b", trouble, Arc::clone(&calls)))
-            .with("c", Member("c", vec![], Arc::clone(&calls)));
+            .and_then(|fanout| fanout.with("b", Member("b", trouble, Arc::clone(&calls))))
+            .and_then(|fanout| fanout.with("c", Member("c", vec![], Arc::clone(&calls))))
+            .unwrap();
         let all = items(3);
         let batch = Batch { first: 1, last: 3, items: &all, resume: None };
         assert!(fanout.deliver(&batch).await.unwrap_err().is_retryable());
@@ -145,10 +150,12 @@ mod tests {
         let member = |name| Member(name, vec![], Arc::clone(&calls));
         let items = items(1);
         let batch = Batch { first: 1, last: 1, items: &items, resume: None };
-        let token = Fanout::new().with("a", member("a")).with("b", member("b")).deliver(&batch).await.unwrap().resume;
+        let of = |a, b| Fanout::new().with(a, member(a)).and_then(|fanout| fanout.with(b, member(b)));
+        let token = of("a", "b").unwrap().deliver(&batch).await.unwrap().resume;
         let batch = Batch { first: 2, last: 2, resume: token.as_deref(), ..batch };
-        Fanout::new().with("new", member("n")).with("b", member("b")).deliver(&batch).await.unwrap();
-        assert_eq!(calls.lock().unwrap()[2..], ["n 2-2 1 None", r#"b 2-2 1 Some("b1")"#]);
+        of("new", "b").unwrap().deliver(&batch).await.unwrap();
+        assert!(of("a", "a").is_err(), "two of one name");
+        assert_eq!(calls.lock().unwrap()[2..], ["new 2-2 1 None", r#"b 2-2 1 Some("b1")"#]);
     }
 
     #[tokio::test]

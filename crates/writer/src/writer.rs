@@ -53,14 +53,6 @@ pub trait WriterExt: Writer {
         let last = (first + items.len() as u64).saturating_sub(1);
         self.deliver(&Batch { first, last, items: &items, resume }).await
     }
-
-    /// The writer behind a pointer, to keep writers of several kinds together.
-    fn boxed<'a>(self) -> Box<dyn Writer + 'a>
-    where
-        Self: Sized + 'a,
-    {
-        Box::new(self)
-    }
 }
 
 impl<W: Writer + ?Sized> WriterExt for W {}

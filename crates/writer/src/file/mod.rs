@@ -56,6 +56,8 @@ pub struct FileHandle {
 
 impl FileHandle {
     /// Makes the next delivery close the file and open its path again, as programs do on SIGHUP.
+    ///
+    /// A rename is noticed without it; this is for those who expect the signal to be obeyed.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
     }

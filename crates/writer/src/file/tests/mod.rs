@@ -99,7 +99,7 @@ impl Harness for Pair {
     type Writer = Fanout;
 
     async fn open(&mut self) -> Fanout {
-        Fanout::new().with("a", self.0.open().await).with("b", self.1.open().await)
+        Fanout::new().with("a", self.0.open().await).unwrap().with("b", self.1.open().await).unwrap()
     }
 
     async fn delivered(&mut self) -> Vec<Bytes> {
