@@ -9,6 +9,8 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::fmt::temporal::Pieces;
 use podtrail_event::Timestamp;
+use podtrail_track::{Format, Sink};
+use podtrail_watch::NamespaceFilter;
 
 /// Which Kubernetes pod had this IP address, when?
 ///
@@ -73,12 +75,8 @@ pub(crate) struct RunArgs {
     /// max-size=64MiB,max-age=24h,keep=7,fsync=never,name=NAME,from=now
     #[arg(long = "writer", value_name = "SPEC", default_value = "stdout")]
     pub(crate) writers: Vec<String>,
-    /// How events look
-    #[arg(long, value_enum, default_value_t = EventFormat::Podtrail)]
-    pub(crate) event_format: EventFormat,
-    /// Who tracks, in each event
-    #[arg(long, value_name = "NAME", default_value = "")]
-    pub(crate) tracked_by: String,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
     /// How often to ask the API server for each pod, so that an event that it dropped is noticed
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = period)]
     pub(crate) confirm_every: Duration,
@@ -97,6 +95,28 @@ pub(crate) struct RunArgs {
     /// Serve /livez, /readyz and /metrics here
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LookArgs {
+    /// How events look
+    #[arg(long, value_enum, default_value_t = EventFormat::Podtrail)]
+    pub(crate) event_format: EventFormat,
+    /// Who tracks, in each event
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) tracked_by: String,
+}
+
+impl LookArgs {
+    /// A sink of this name whose events look so: from the oldest on, of all namespaces.
+    pub(crate) fn sink(&self, name: String) -> Sink {
+        let format = match self.event_format {
+            EventFormat::Podtracker => Format::PodTracker,
+            EventFormat::Podtrail => Format::Podtrail,
+        };
+        let (namespaces, tracked_by) = (NamespaceFilter::default(), self.tracked_by.clone());
+        Sink { name, namespaces, format, tracked_by, from_now: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -193,13 +213,15 @@ pub(crate) struct ExportArgs {
     /// How to print; events are NDJSON only
     #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
     pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Exported {
     /// Who held what, when
     Claims,
-    /// The events, as `run` writes them
+    /// The events of all namespaces, as `run` writes them with the same --event-format and --tracked-by
     Events,
 }
 

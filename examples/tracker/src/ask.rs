@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
+use podtrail_daemon::escape;
 use podtrail_event::{Claim, Timestamp};
 use podtrail_ledger::{Answer, Error, Filter, Held, OwnerReply, Span, Store, Uncovered};
+use podtrail_track::Sink;
 use serde_json::json;
 
 use crate::Failure;
 use crate::args::{
     AnswerFormat, ExportArgs, ExportFormat, Exported, HistoryArgs, LedgerArgs, TableFormat, What, WhoHadArgs,
 };
-use crate::output::{Printer, Times, clean, holder, span};
+use crate::output::{Printer, Times, holder, span};
 
 /// A running tracker says about twice a second how far it has seen: so long "now" may be waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,7 +72,7 @@ pub(crate) fn print(out: &mut impl io::Write, ip: IpAddr, at: Timestamp, reply: 
     let named = reply.answer.named();
     let line = |claim: &Claim| {
         let node = if claim.node.is_empty() { String::new() } else { format!(" on {}", claim.node) };
-        clean(&format!("{}{node}, {}, uid {}", holder(claim), span(claim), claim.uid))
+        escape(&format!("{}{node}, {}, uid {}", holder(claim), span(claim), claim.uid)).into_owned()
     };
     let verdict = match (&reply.answer, named) {
         (Answer::Certain(claim), _) => format!("{} had {ip} at {at}", holder(claim)),
@@ -80,7 +82,7 @@ pub(crate) fn print(out: &mut impl io::Write, ip: IpAddr, at: Timestamp, reply: 
         (Answer::Nobody, _) => format!("nobody had {ip} at {at}"),
         (Answer::Unknown(..), _) => format!("it is not known who had {ip} at {at}"),
     };
-    writeln!(out, "{}: {}", reply.answer.as_str(), clean(&verdict))?;
+    writeln!(out, "{}: {}", reply.answer.as_str(), escape(&verdict))?;
     for claim in named {
         writeln!(out, "  {}", line(claim))?;
     }
@@ -90,7 +92,7 @@ pub(crate) fn print(out: &mut impl io::Write, ip: IpAddr, at: Timestamp, reply: 
             writeln!(out, "  {}", line(claim))?;
         }
     }
-    writeln!(out, "why: {}", clean(&reply.reason))
+    writeln!(out, "why: {}", escape(&reply.reason))
 }
 
 pub(crate) fn history(args: &HistoryArgs) -> Result<(), Failure> {
@@ -147,20 +149,21 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
             };
             print_all(&store, &Filter::All, &(Timestamp::MIN..=Timestamp::MAX), printer)
         }
-        (Exported::Events, ExportFormat::Ndjson) => export_events(&store),
+        (Exported::Events, ExportFormat::Ndjson) => export_events(&store, &args.look.sink(String::new())),
         (Exported::Events, ExportFormat::Csv) => Err(Failure::usage(anyhow!("events are exported as NDJSON only"))),
     }
 }
 
-fn export_events(store: &Store) -> Result<(), Failure> {
+fn export_events(store: &Store, sink: &Sink) -> Result<(), Failure> {
     let mut out = stdout();
     let mut after = store.anchor()?;
     loop {
         let batch = store.observations(after, 1000)?;
         let Some(last) = batch.last() else { break };
         after = last.seq;
-        for record in batch.iter().flat_map(|stored| stored.records(store.cluster())) {
-            writeln!(out, "{}", record.to_json(None)).context("cannot print")?;
+        let records = batch.iter().flat_map(|stored| stored.records(store.cluster()));
+        for line in records.filter_map(|record| sink.render(&record)) {
+            writeln!(out, "{line}").context("cannot print")?;
         }
     }
     out.flush().context("cannot print")?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Health, Reopen, bind, reopen_signal, serve, shutdown_signal};
 use podtrail_event::Cluster;
 use podtrail_ledger::{Retention, Store};
-use podtrail_track::{Config, Format, Metrics, Sink, Tracking};
+use podtrail_track::{Config, Metrics, Sink, Tracking};
 use podtrail_watch::{ErrorKind, Globs, NamespaceFilter, split_list};
 use podtrail_writer::{FileHandle, Spec, StartFrom};
 use prometheus_client::registry::Registry;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Failure;
-use crate::args::{EventFormat, RunArgs};
+use crate::args::RunArgs;
 use crate::running::{Destination, Running, done};
 
 /// The commit loop goes round many times a second; this long without is a fault.
@@ -48,16 +48,8 @@ fn sinks(args: &RunArgs) -> Result<Sinks, Failure> {
     check_apart(&specs)?;
     let (mut destinations, mut files) = (Vec::new(), Vec::new());
     for spec in specs {
-        let sink = Sink {
-            name: spec.sink_name(),
-            namespaces: namespaces.clone(),
-            format: match args.event_format {
-                EventFormat::Podtracker => Format::PodTracker,
-                EventFormat::Podtrail => Format::Podtrail,
-            },
-            tracked_by: args.tracked_by.clone(),
-            from_now: spec.from == StartFrom::Now,
-        };
+        let (namespaces, from_now) = (namespaces.clone(), spec.from == StartFrom::Now);
+        let sink = Sink { namespaces, from_now, ..args.look.sink(spec.sink_name()) };
         let (writer, file) = spec.open()?;
         files.extend(file);
         destinations.push(Destination { sink, writer });
@@ -141,8 +133,8 @@ fn say_configuration(args: &RunArgs) {
         exclude_namespaces = args.exclude_namespaces.join(","),
         ledger = path(&args.ledger.ledger),
         writers = ?args.writers,
-        event_format = ?args.event_format,
-        tracked_by = args.tracked_by,
+        event_format = ?args.look.event_format,
+        tracked_by = args.look.tracked_by,
         confirm_every = ?args.confirm_every,
         confirm_rate = args.confirm_rate,
         clock_error = ?args.clock_error,

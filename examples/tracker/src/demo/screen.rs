@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use async_trait::async_trait;
+use podtrail_daemon::escape;
 use podtrail_event::{EventKind, PodEvent, Record, Timestamp};
 use podtrail_writer::{Batch, Committed, Error, Writer};
 use tokio::sync::watch;
-
-use crate::output::clean;
 
 /// Standard output, a whole line at a time; coloured only where somebody looks at it and has not refused.
 #[derive(Clone, Copy, Debug)]
@@ -114,12 +113,12 @@ fn told(record: &Record) -> (Tone, String) {
             let text = format!(
                 "{:>11}  GAP       {} were not watched for {lasted:.1} s, since {}",
                 clock(gap.to),
-                clean(&gap.source),
+                escape(&gap.source),
                 clock(gap.from)
             );
             (Tone::Alarm, text)
         }
-        _ => (Tone::Plain, clean(&record.to_json(None))),
+        _ => (Tone::Plain, escape(&record.to_json(None)).into_owned()),
     }
 }
 
@@ -141,7 +140,7 @@ fn pod(event: &PodEvent) -> (Tone, String) {
     };
     // One that may still come is said to be after its earliest time.
     let time = event.time.latest.map_or_else(|| format!(">{}", clock(event.time.earliest)), clock);
-    let text = format!("{time:>11}  {word:<8}  {address:<14}  {:<22}  {}{how}", clean(&who), clean(node));
+    let text = format!("{time:>11}  {word:<8}  {address:<14}  {:<22}  {}{how}", escape(&who), escape(node));
     (tone, text.trim_end().to_owned())
 }
 

@@ -178,6 +178,10 @@ fn export_gives_all_claims_and_all_events() {
     let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["address-assigned", "address-assigned", "address-assigned", "address-assigned", "gap"]);
     assert!(events.iter().all(|event| event["v"] == 1 && event["cluster"]["uid"] == "cluster-uid"));
+    let args = ["export", "--what", "events", "--event-format", "podtracker", "--tracked-by", "audit"];
+    assert_eq!(ledger.says(&args), "", "no pod was created here");
+    let tracked = ledger.says(&["export", "--what", "events", "--tracked-by", "audit"]);
+    assert!(tracked.lines().all(|line| line.contains(r#""trackedBy":"audit""#)), "{tracked}");
     let refused = ask(&["export", "--what", "events", "--format", "csv", "--ledger", &ledger.path]);
     assert_eq!(refused.status.code(), Some(64));
 }
