@@ -21,6 +21,11 @@ type Count = (fn(&Counts) -> u64, Counter);
 const SOURCES: [&str; 2] = ["pods", "nodes"];
 /// A watch that was silent for so long is not watching: while it is well it speaks twice a second.
 const STALE: Duration = Duration::from_secs(10);
+/// Upper bounds, in seconds: fine about the 250 ms that a frame may take.
+const LATENCY: [f64; 22] = [
+    0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1.0,
+    2.0, 5.0, 10.0,
+];
 const KINDS: [&str; 4] = ["created", "address-assigned", "address-released", "deleted"];
 
 /// What a tracker counts, for Prometheus; names begin with `podtrail_`.
@@ -73,7 +78,7 @@ impl Metrics {
             commit: quick(),
             commit_failures: Counter::default(),
             confirmation_failures: Counter::default(),
-            latency: quick(),
+            latency: Histogram::new(LATENCY),
             lag: Family::default(),
             delivered: Family::default(),
             retries: Family::default(),

@@ -13,11 +13,13 @@ use anyhow::{Context as _, bail};
 use futures::{StreamExt as _, TryStreamExt as _};
 use podtrail_event::Timestamp;
 use podtrail_ledger::Store;
-use podtrail_sim::{Churn, ChurnConfig, Cluster, Config, populate};
+use podtrail_sim::{Cluster, Config, populate};
 use podtrail_track::{Metrics, Tracking};
 use podtrail_watch::Delta;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
+
+mod churn;
 
 const PODS: usize = 50_000;
 /// Makes a pod about 9 KB.
@@ -28,12 +30,13 @@ type Result<T> = anyhow::Result<T>;
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     match words.first().map(String::as_str) {
+        Some("child") if words[1] == "churn" => churn::simulate(words[2].parse()?),
         Some("child") => child(&words[1], &words[2]),
         Some("list") => list(),
-        Some("churn") => churn(),
+        Some("churn") => churn::run(),
         Some("memory") => memory(),
         Some(other) => bail!("no such benchmark: {other}"),
-        None => list().and_then(|()| churn()).and_then(|()| memory()),
+        None => list().and_then(|()| churn::run()).and_then(|()| memory()),
     }
 }
 
@@ -85,8 +88,8 @@ impl Tracker {
         line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).with_context(|| format!("no metric {name}"))
     }
 
-    /// Upper bound of the histogram's bucket that holds the 99th percentile.
-    fn p99(&self, name: &str) -> Result<f64> {
+    /// The upper bound of each bucket of a histogram, and how many values are at most that.
+    fn buckets(&self, name: &str) -> Result<Vec<(f64, f64)>> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         let bucket = |line: &str| -> Option<(f64, f64)> {
@@ -94,9 +97,7 @@ impl Tracker {
             let (le, count) = rest.split_once("\"} ")?;
             Some((le.parse().unwrap_or(f64::INFINITY), count.split(' ').next()?.parse().ok()?))
         };
-        let buckets: Vec<_> = text.lines().filter_map(bucket).collect();
-        let total = buckets.last().context("no histogram")?.1;
-        Ok(buckets.iter().find(|(_, count)| *count >= 0.99 * total).map_or(f64::INFINITY, |(le, _)| *le))
+        Ok(text.lines().filter_map(bucket).collect())
     }
 
     fn stop(self, runtime: &Runtime) -> Result<()> {
@@ -141,45 +142,6 @@ fn list() -> Result<()> {
         median(walls.clone())
     );
     Ok(())
-}
-
-/// How many pod lives a second are recorded, at how much delay.
-fn churn() -> Result<()> {
-    const SECONDS: u64 = 20;
-    let rate = std::env::var("PODTRAIL_BENCH_LIVES").ok().and_then(|n| n.parse().ok()).unwrap_or(6000.0);
-    let cluster = Cluster::new(Config { keep_truth: false, log_capacity: 20_000, ..Config::default() });
-    let (_server, url) = serve(&cluster)?;
-    let second = |from: f64, to: f64| Duration::from_secs_f64(from)..Duration::from_secs_f64(to);
-    let config = ChurnConfig {
-        addresses: 60_000,
-        births_per_second: rate,
-        pending: second(0.1, 0.3),
-        lifetime: second(0.5, 1.5),
-        terminating: second(0.1, 0.3),
-        stateful_share: 0.0,
-        ..ChurnConfig::default()
-    };
-    let mut churn = Churn::new(1, config);
-    churn.step(&cluster, cluster.now())?;
-    let folder = tempfile::tempdir()?;
-    let runtime = tracker_runtime()?;
-    let tracker = Tracker::start(&runtime, &url, &folder.path().join("ledger.db"))?;
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(SECONDS) {
-        churn.step(&cluster, cluster.now())?;
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let deleted = tracker.metric("podtrail_events_total{kind=\"deleted\"}")?;
-    let seconds = started.elapsed().as_secs_f64();
-    let relists = tracker.metric("podtrail_relists_total")?;
-    let p99 = tracker.p99("podtrail_frame_to_commit_seconds")?;
-    println!(
-        "churn: {:.0} pod lives/s recorded over {seconds:.0} s ({rate} begun), p99 from frame to commit <= {:.0} ms, {relists} lists, {} writes to the API",
-        deleted / seconds,
-        p99 * 1000.0,
-        cluster.requests().write
-    );
-    tracker.stop(&runtime)
 }
 
 fn resident() -> Result<usize> {
