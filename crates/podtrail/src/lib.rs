@@ -25,8 +25,8 @@
 //!
 //! # Keep a ledger
 //!
-//! `track` has the parts of a tracker: a commit loop, a watch and a source of records for each sink. It spawns nothing:
-//! run them where you like.
+//! `track` has the parts of a tracker: a commit loop, a watch and an outbox for each sink. It spawns nothing: run them
+//! where you like.
 //!
 #![cfg_attr(feature = "track", doc = "```no_run")]
 #![cfg_attr(not(feature = "track"), doc = "```ignore")]
@@ -34,9 +34,10 @@
 //!
 //! use podtrail::event::Cluster;
 //! use podtrail::ledger::Store;
-//! use podtrail::track::{Config, Metrics, Tracking};
+//! use podtrail::track::{Config, Metrics, Sink, Tracking};
+//! use podtrail::writer::{File, FileConfig, OutboxConfig};
 //!
-//! # async fn keep() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn keep(told_to_stop: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
 //! let client = podtrail::watch::client(None, None).await?;
 //! let cluster = Cluster::new(podtrail::watch::cluster_uid(&client).await?);
 //! let store = Store::open("podtrail.db", &cluster, Duration::from_secs(1))?;
@@ -44,8 +45,18 @@
 //! let mut tracking = Tracking::new(store, Config::default(), metrics)?;
 //! let committer = tracking.committer().expect("it is taken once");
 //! let committing = std::thread::spawn(move || committer.run(|| ()));
-//! tracking.watch(client, std::future::pending()).await;
-//! # drop(committing);
+//! let watching = tracking.watch(client, std::future::pending());
+//! let sink = Sink { name: "events".to_owned(), ..Sink::default() };
+//! let file = File::new(FileConfig::new("events.ndjson"))?;
+//! let delivering = tracking.outbox(sink, file, OutboxConfig::default())?;
+//! let ending = async {
+//!     told_to_stop.await;
+//!     // The watch ends, what it saw is committed and then delivered.
+//!     tracking.stop().await;
+//! };
+//! let ((), delivered, ()) = futures::join!(watching, delivering, ending);
+//! delivered?;
+//! committing.join().expect("the commit loop does not panic")?;
 //! # Ok(())
 //! # }
 //! ```

@@ -196,7 +196,7 @@ impl Metrics {
     }
 
     /// What the outbox of `sink` reports to.
-    pub fn outbox(self: &Arc<Self>, sink: &str) -> impl Observer + 'static {
+    pub fn outbox(self: &Arc<Self>, sink: &str) -> impl Observer + use<> {
         let labels = vec![("sink", sink.to_owned())];
         Outbox {
             lag: self.lag.get_or_create(&labels).clone(),

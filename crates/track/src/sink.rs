@@ -16,8 +16,8 @@ pub enum Format {
     PodTracker,
 }
 
-/// What one writer is to get, and under which name its position is kept.
-#[derive(Clone, Debug)]
+/// What one writer is to get, and under which name its position is kept. By default all events, in our own format.
+#[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "built by whoever reads the configuration")]
 pub struct Sink {
     /// The name of its position in the ledger; the other settings may change under it. A batch that is in flight then

@@ -1,4 +1,4 @@
-use std::future::Future;
+use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use podtrail_ledger::{Retention, Store};
 use podtrail_watch::{Checkpoint, Delta, NodeState, PodState};
+use podtrail_writer::{OutboxConfig, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -51,9 +52,8 @@ impl Default for Config {
 
 /// The parts of a tracker, wired: whoever embeds it runs them where it likes.
 ///
-/// [`committer`](Self::committer) blocks and wants a thread; [`watch`](Self::watch) is a future; each sink gets a
-/// [`feed`](Self::feed) for `podtrail_writer::run`. Drop this, let the futures end, and the committer ends with all
-/// committed.
+/// [`committer`](Self::committer) blocks and wants a thread; [`watch`](Self::watch) is a future, and so is the
+/// [`outbox`](Self::outbox) of each sink. [`stop`](Self::stop) ends them all in the order that loses nothing.
 #[derive(Debug)]
 pub struct Tracking {
     path: PathBuf,
@@ -64,6 +64,10 @@ pub struct Tracking {
     checkpoints: [Option<Checkpoint>; 2],
     committer: Option<Committer>,
     metrics: Arc<Metrics>,
+    /// Tells the watch to end; closed when it has.
+    watching: watch::Sender<bool>,
+    /// Tells the outboxes to deliver what is recorded, and to end.
+    draining: watch::Sender<bool>,
 }
 
 impl Tracking {
@@ -86,7 +90,8 @@ impl Tracking {
         let tracker = Tracker::new(live, clock_error);
         let committer = Committer::new(store, tracker, received, told, ask, &config, metrics.clone());
         let (targets, committer) = (Some(targets), Some(committer));
-        Ok(Self { path, config, inputs, head, targets, checkpoints, committer, metrics })
+        let [watching, draining] = [(); 2].map(|()| watch::Sender::new(false));
+        Ok(Self { path, config, inputs, head, targets, checkpoints, committer, metrics, watching, draining })
     }
 
     /// The commit loop; `None` if it was taken before.
@@ -102,6 +107,35 @@ impl Tracking {
         Ok(Feed::new(sink, Store::open_read_only(&self.path)?, self.inputs.clone(), self.head.clone()))
     }
 
+    /// Delivers to a sink until [`stop`](Self::stop), and is counted in the metrics.
+    ///
+    /// # Errors
+    /// If the ledger cannot be opened for reading; of the future, if the writer gives up.
+    pub fn outbox<W: Writer>(
+        &self,
+        sink: Sink,
+        writer: W,
+        config: OutboxConfig,
+    ) -> Result<impl Future<Output = Result<(), podtrail_writer::Error>> + Send + use<W>, Error> {
+        let (observer, mut draining) = (self.metrics.outbox(&sink.name), self.draining.subscribe());
+        let feed = self.feed(sink)?;
+        Ok(async move {
+            let drain = async { drop(draining.wait_for(|drain| *drain).await) };
+            podtrail_writer::run(feed, writer, config, &observer, drain).await
+        })
+    }
+
+    /// Ends the watch, waits until what it saw is committed, and then lets the outboxes deliver that and end; after
+    /// them ends the committer.
+    ///
+    /// The futures must be running elsewhere, or have been dropped.
+    pub async fn stop(self) {
+        self.watching.send_replace(true);
+        self.watching.closed().await;
+        self.flush().await;
+        self.draining.send_replace(true);
+    }
+
     /// Waits until all that was seen so far is committed.
     pub async fn flush(&self) {
         let (done, committed) = oneshot::channel();
@@ -111,7 +145,7 @@ impl Tracking {
         }
     }
 
-    /// Watches the cluster behind `client` until `shutdown`, and confirms what was seen.
+    /// Watches the cluster behind `client` until `shutdown` or [`stop`](Self::stop), and confirms what was seen.
     pub fn watch<S>(&mut self, client: podtrail_watch::Client, shutdown: S) -> impl Future<Output = ()> + Send + use<S>
     where
         S: Future<Output = ()> + Send,
@@ -124,7 +158,14 @@ impl Tracking {
             self.targets.take().map(|targets| confirm(client, targets, self.inputs.clone(), self.metrics.clone()));
         let inputs = self.inputs.clone();
         let tick = Duration::from_secs_f64((1.0 / self.config.confirm_rate.max(0.001)).clamp(0.01, 0.25));
+        let mut watching = self.watching.subscribe();
         async move {
+            let stopped = async {
+                if watching.wait_for(|stop| *stop).await.is_err() {
+                    // Dropped, not stopped.
+                    pending::<()>().await;
+                }
+            };
             let all = async {
                 tokio::join!(
                     forward_nodes(nodes, seen_nodes, inputs.clone()),
@@ -140,6 +181,7 @@ impl Tracking {
             tokio::select! {
                 _ = all => {}
                 () = shutdown => {}
+                () = stopped => {}
             }
         }
     }

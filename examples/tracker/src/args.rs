@@ -10,7 +10,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::fmt::temporal::Pieces;
 use podtrail_event::Timestamp;
 use podtrail_track::{Format, Sink};
-use podtrail_watch::NamespaceFilter;
 
 /// Which Kubernetes pod had this IP address, when?
 ///
@@ -114,8 +113,7 @@ impl LookArgs {
             EventFormat::Podtracker => Format::PodTracker,
             EventFormat::Podtrail => Format::Podtrail,
         };
-        let (namespaces, tracked_by) = (NamespaceFilter::default(), self.tracked_by.clone());
-        Sink { name, namespaces, format, tracked_by, from_now: false }
+        Sink { name, format, tracked_by: self.tracked_by.clone(), ..Sink::default() }
     }
 }
 

@@ -15,8 +15,7 @@ use anyhow::{Context as _, anyhow, bail};
 use podtrail_daemon::shutdown_signal;
 use podtrail_event::{Cluster, DEFAULT_NETWORK, Timestamp};
 use podtrail_ledger::Store;
-use podtrail_track::{Config, Format, Metrics, Sink, Tracking};
-use podtrail_watch::NamespaceFilter;
+use podtrail_track::{Config, Metrics, Sink, Tracking};
 use prometheus_client::registry::Registry;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -139,16 +138,10 @@ fn track(api: &Api, uid: &str, ledger: &Path, narrator: Narrator) -> anyhow::Res
     config.watch.backoff_max = Duration::from_millis(250);
     config.watch.quiet = Duration::from_millis(250);
     config.watch.heartbeat = Duration::from_millis(100);
-    let tracking = Tracking::new(store, config, metrics.clone())?;
-    let sink = Sink {
-        name: "screen".to_owned(),
-        namespaces: NamespaceFilter::default(),
-        format: Format::Podtrail,
-        tracked_by: String::new(),
-        from_now: false,
-    };
+    let tracking = Tracking::new(store, config, metrics)?;
+    let sink = Sink { name: "screen".to_owned(), ..Sink::default() };
     let destination = Destination { sink, writer: Box::new(narrator) };
-    Running::start(tracking, api.client()?, &metrics, vec![destination], || ())
+    Running::start(tracking, api.client()?, vec![destination], || ())
 }
 
 /// Waits until the tracker has seen all that there is to see.

@@ -112,7 +112,7 @@ async fn track(args: RunArgs, sinks: Sinks) -> Result<(), Failure> {
     tracing::info!(ledger = %args.ledger.ledger.display(), cluster = cluster.uid, "tracking");
     let tracking = Tracking::new(store, config(&args), metrics.clone())?;
     let heartbeat = health.heartbeat("commit", STUCK);
-    let running = Running::start(tracking, client, &metrics, sinks.destinations, move || heartbeat.beat())?;
+    let running = Running::start(tracking, client, sinks.destinations, move || heartbeat.beat())?;
     tasks.spawn(readiness(metrics, ready));
     let result = running.until(done(stopped)).await;
     end_http.send_replace(true);

@@ -1,10 +1,9 @@
 //! A tracker at work: the parts that `run` and `demo` share, on their thread and tasks.
 
 use std::future::{Future, pending};
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use podtrail_track::{Metrics, Sink, Tracking};
+use podtrail_track::{Sink, Tracking};
 use podtrail_writer::{OutboxConfig, Writer};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -21,7 +20,6 @@ pub(crate) struct Running {
     committing: JoinHandle<Result<(), podtrail_track::Error>>,
     watching: JoinHandle<()>,
     outboxes: JoinSet<anyhow::Result<()>>,
-    drain: watch::Sender<bool>,
 }
 
 impl Running {
@@ -29,24 +27,19 @@ impl Running {
     pub(crate) fn start(
         mut tracking: Tracking,
         client: kube::Client,
-        metrics: &Arc<Metrics>,
         destinations: Vec<Destination>,
         beat: impl FnMut() + Send + 'static,
     ) -> anyhow::Result<Self> {
         let committer = tracking.committer().context("the commit loop was taken")?;
         let committing = tokio::task::spawn_blocking(move || committer.run(beat));
         let watching = tokio::spawn(tracking.watch(client, pending()));
-        let (drain, drained) = watch::channel(false);
         let mut outboxes = JoinSet::new();
         for Destination { sink, writer } in destinations {
             let name = sink.name.clone();
-            let (feed, observer, drained) = (tracking.feed(sink)?, metrics.outbox(&name), drained.clone());
-            outboxes.spawn(async move {
-                let run = podtrail_writer::run(feed, writer, OutboxConfig::default(), &observer, done(drained));
-                run.await.with_context(|| format!("cannot go on writing to {name}"))
-            });
+            let outbox = tracking.outbox(sink, writer, OutboxConfig::default())?;
+            outboxes.spawn(async move { outbox.await.with_context(|| format!("cannot go on writing to {name}")) });
         }
-        Ok(Self { tracking, committing, watching, outboxes, drain })
+        Ok(Self { tracking, committing, watching, outboxes })
     }
 
     /// Runs until `stop`, or until a part of it cannot go on; what was seen by then is committed and delivered.
@@ -59,17 +52,14 @@ impl Running {
             }
             Some(outbox) = self.outboxes.join_next() => outbox.context("an outbox ended")?.err(),
         };
-        self.watching.abort();
-        self.tracking.flush().await;
-        self.drain.send_replace(true);
+        self.tracking.stop().await;
         let mut result = failed.map_or(Ok(()), Err);
         while let Some(outbox) = self.outboxes.join_next().await {
             if let Err(e) = outbox.context("an outbox ended")? {
                 result = Err(e);
             }
         }
-        drop(self.tracking);
-        drop(self.watching.await);
+        self.watching.await.context("the watch ended")?;
         self.committing.await.context("the commit loop ended")??;
         result
     }

@@ -1,9 +1,13 @@
 //! A sink's feed across restarts.
 
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use podtrail_event::EventId;
 use podtrail_sim::Config;
 use podtrail_track::{Format, Sink};
 use podtrail_watch::{Globs, NamespaceFilter};
-use podtrail_writer::{Position, Source as _};
+use podtrail_writer::{Batch, Committed, Error, OutboxConfig, Position, Source as _, Writer};
 
 use crate::harness::{World, config};
 
@@ -18,7 +22,7 @@ async fn a_batch_in_flight_is_finished_with_the_settings_that_it_began_with() {
     let session = world.start(config()).await;
     world.run("web-1", [10, 244, 0, 17]);
     world.settle("web-1").await;
-    let mut feed = session.feed(sink("first"));
+    let mut feed = session.tracking.feed(sink("first")).unwrap();
     let begun = feed.position().await.unwrap();
     let rows = feed.read(begun.seq, None, 1000).await.unwrap();
     let last = rows.last().unwrap().seq;
@@ -36,13 +40,13 @@ async fn a_batch_in_flight_is_finished_with_the_settings_that_it_began_with() {
         Sink { namespaces: others, ..sink("first") },
     ];
     for changed in changes {
-        let mut feed = session.feed(changed);
+        let mut feed = session.tracking.feed(changed).unwrap();
         let position = feed.position().await.unwrap();
         assert_eq!(position, Position { resume: token.clone(), frozen: Some(last), ..begun });
         assert_eq!(feed.read(position.seq, position.frozen, 1000).await.unwrap(), rows);
     }
     // The next batch has the new settings.
-    let mut feed = session.feed(sink("second"));
+    let mut feed = session.tracking.feed(sink("second")).unwrap();
     feed.position().await.unwrap();
     feed.commit(Position { seq: last, resume: token, frozen: None }).await.unwrap();
     world.run("web-2", [10, 244, 0, 18]);
@@ -52,5 +56,33 @@ async fn a_batch_in_flight_is_finished_with_the_settings_that_it_began_with() {
     assert!(line.contains("second") && line.contains("renamed"), "{line}");
     drop(feed);
     session.stop().await;
+    world.finish();
+}
+
+/// Takes everything.
+struct Taker(Arc<Mutex<Vec<EventId>>>);
+
+#[async_trait]
+impl Writer for Taker {
+    async fn deliver(&mut self, batch: &Batch<'_>) -> Result<Committed, Error> {
+        self.0.lock().unwrap().extend(batch.items.iter().map(|item| item.id));
+        Ok(Committed::default())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_commits_what_was_seen_and_delivers_it() {
+    let world = World::new(Config::default()).await;
+    let session = world.start(config()).await;
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let outbox = session.tracking.outbox(sink("me"), Taker(taken.clone()), OutboxConfig::default()).unwrap();
+    let delivering = tokio::spawn(outbox);
+    world.stir(1);
+    world.settle("the stir").await;
+    session.stop().await;
+    delivering.await.unwrap().unwrap();
+    let recorded: Vec<_> = world.records().iter().map(|record| record.id()).collect();
+    assert!(!recorded.is_empty(), "something was recorded");
+    assert_eq!(*taken.lock().unwrap(), recorded);
     world.finish();
 }

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use podtrail_event::{Record, Subject, Timestamp};
 use podtrail_ledger::{Answer, Store};
 use podtrail_sim::{Cluster, DEFAULT_NETWORK, Pod, PodSpec, serve};
-use podtrail_track::{Config, Feed, Metrics, Sink, Tracking};
+use podtrail_track::{Config, Metrics, Tracking};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How long anything may take here.
@@ -27,10 +26,9 @@ pub(crate) struct World {
 
 /// A tracker that runs.
 pub(crate) struct Session {
-    tracking: Tracking,
+    pub(crate) tracking: Tracking,
     committing: thread::JoinHandle<()>,
     watching: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
     registry: Registry,
 }
 
@@ -82,9 +80,8 @@ impl World {
         let mut tracking = Tracking::new(store, config, Metrics::new(&mut registry)).unwrap();
         let committer = tracking.committer().unwrap();
         let committing = thread::spawn(move || committer.run(|| ()).unwrap());
-        let (stop, stopped) = oneshot::channel();
-        let watching = tokio::spawn(tracking.watch(client, async { drop(stopped.await) }));
-        Session { tracking, committing, watching, stop, registry }
+        let watching = tokio::spawn(tracking.watch(client, std::future::pending()));
+        Session { tracking, committing, watching, registry }
     }
 
     /// Reads the ledger beside the tracker.
@@ -203,16 +200,10 @@ impl World {
 }
 
 impl Session {
-    pub(crate) fn feed(&self, sink: Sink) -> Feed {
-        self.tracking.feed(sink).unwrap()
-    }
-
     /// Ends it; what it has seen is committed.
     pub(crate) async fn stop(self) {
-        drop(self.stop);
+        self.tracking.stop().await;
         self.watching.await.unwrap();
-        self.tracking.flush().await;
-        drop(self.tracking);
         tokio::task::spawn_blocking(move || self.committing.join().unwrap()).await.unwrap();
     }
 
