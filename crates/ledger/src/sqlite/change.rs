@@ -49,8 +49,6 @@ pub enum Change {
     Observed(Timestamp, Source, Box<Observation>),
     /// Inserts or replaces a pod.
     Pod(Box<PodRow>),
-    /// Forgets a pod that never showed an address.
-    ForgetPod(i64),
     /// Inserts or replaces a node.
     Node(NodeRow),
     /// A source was watched without interruption since `start`, until `until`.
@@ -100,7 +98,6 @@ pub(super) fn apply(
             Ok(())
         }
         Change::Pod(row) => put_pod(db, row),
-        Change::ForgetPod(id) => db.prepare_cached("DELETE FROM pods WHERE id = ?1")?.execute([id]).map(drop),
         Change::Node(row) => put_node(db, row),
         Change::Covered { source, start, until, proven } => db
             .prepare_cached(

@@ -155,7 +155,7 @@ impl Store {
             self.db.pragma_update(None, "cache_size", -16_000)?;
             file::migrate(&mut self.db)?;
             // 32 MB of log, not 4: a page that many commits have changed goes into the file once.
-            self.db.pragma_update(None, "wal_autocheckpoint", 8000)?;
+            self.db.pragma_update(None, "wal_autocheckpoint", 4000)?;
             let put = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
             for (key, error) in [(WORST_CLOCK_ERROR, self.worst_clock_error), (CLOCK_ERROR, self.clock_error)] {
                 self.db.execute(put, (key, error.as_nanos().to_string()))?;

@@ -19,8 +19,6 @@ fn everything() -> Vec<Change> {
     vec![
         Change::Pod(Box::new(pod(1))),
         Change::Pod(Box::new(gone)),
-        Change::Pod(Box::new(pod(7))),
-        Change::ForgetPod(7),
         Change::Node(node(1)),
         said(
             10,

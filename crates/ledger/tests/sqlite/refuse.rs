@@ -120,6 +120,9 @@ fn the_log_of_a_ledger_that_is_gone_is_not_taken_for_a_part_of_a_new_one() {
     assert_eq!(place.open().verify().unwrap().evidence, 0);
 }
 
+/// Of the ledger's file.
+const PAGE: usize = 8192;
+
 #[test]
 fn a_ledger_cut_short_is_refused_and_left_as_it_was() {
     let whole = ledger();
@@ -129,7 +132,7 @@ fn a_ledger_cut_short_is_refused_and_left_as_it_was() {
         assert_eq!(e.kind(), ErrorKind::Corrupt, "{length}: {e}: {}", why(&e));
         assert!(std::fs::read(place.path()).unwrap() == whole[..length], "{length}");
     };
-    for length in [100, 512, 4096, 4097, whole.len() / 2, whole.len() - 4096] {
+    for length in [100, 512, PAGE, PAGE + 1, whole.len() / 2, whole.len() - PAGE] {
         std::fs::write(place.path(), &whole[..length]).unwrap();
         found(Store::open(place.path(), &cluster(), Duration::ZERO), length);
         found(Store::open_read_only(place.path()), length);
@@ -143,9 +146,9 @@ fn a_ledger_cut_short_is_refused_and_left_as_it_was() {
 fn a_page_of_garbage_is_found_wherever_it_is() {
     let whole = ledger();
     let place = Place::new();
-    for page in 1..whole.len() / 4096 {
+    for page in 1..whole.len() / PAGE {
         let mut changed = whole.clone();
-        changed[page * 4096..(page + 1) * 4096].fill(0xa5);
+        changed[page * PAGE..(page + 1) * PAGE].fill(0xa5);
         std::fs::write(place.path(), &changed).unwrap();
         let found = Store::open_read_only(place.path()).and_then(|store| store.verify());
         let e = found.unwrap_err();

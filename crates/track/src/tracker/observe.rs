@@ -350,20 +350,16 @@ impl Tracker {
         let digest = digest(&pod);
         let eventful = !out.events.is_empty() || !out.claims.is_empty();
         let unseen = !known.created && known.claims.is_empty() && known.past.is_empty();
-        if digest != known.digest || gone || out.events.iter().any(|e| e.event == EventKind::Created) {
+        // One that never showed an address is not for the ledger.
+        if !unseen && (digest != known.digest || gone || out.events.iter().any(|e| e.event == EventKind::Created)) {
             known.digest = digest;
             self.pending.insert(known.id, self.changes.len());
-            self.changes.push(if gone && unseen {
-                Change::ForgetPod(known.id)
-            } else {
-                let (id, version, created, deleted) = (known.id, known.version, known.created, known.deleted);
-                let row =
-                    PodRow { id, version, created, deleted, gone: gone.then_some(seen.received), pod: pod.clone() };
-                if gone {
-                    self.gone.insert(known.uid.clone(), row.clone());
-                }
-                Change::Pod(Box::new(row))
-            });
+            let (id, version, created, deleted) = (known.id, known.version, known.created, known.deleted);
+            let row = PodRow { id, version, created, deleted, gone: gone.then_some(seen.received), pod: pod.clone() };
+            if gone {
+                self.gone.insert(known.uid.clone(), row.clone());
+            }
+            self.changes.push(Change::Pod(Box::new(row)));
         }
         if eventful {
             let observation = self.observation(pod, shown, Some(known.version), out);
