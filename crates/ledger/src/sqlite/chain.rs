@@ -132,7 +132,7 @@ impl Store {
             }
             let observation = serde_json::from_str::<Observation>(body)
                 .map_err(|e| corrupt(format!("evidence {number} cannot be read: {e}")))?;
-            replay(&mut claims, observation, number);
+            replay(&mut claims, observation);
             seq = number;
         }
         let head = head(&snapshot).map_err(read)?;
@@ -145,13 +145,13 @@ impl Store {
     }
 }
 
-/// What the evidence says of a claim, and which was the last to say it in full.
-type Said = HashMap<i64, (ClaimRow, i64)>;
+/// What the evidence says of each claim.
+type Said = HashMap<i64, ClaimRow>;
 
-fn replay(claims: &mut Said, observation: Observation, seq: i64) {
-    claims.extend(observation.claims.into_iter().map(|claim| (claim.id, (claim, seq))));
+fn replay(claims: &mut Said, observation: Observation) {
+    claims.extend(observation.claims.into_iter().map(|claim| (claim.id, claim)));
     for (id, until) in observation.held {
-        if let Some((claim, _)) = claims.get_mut(&id) {
+        if let Some(claim) = claims.get_mut(&id) {
             claim.interval.tighten(Evidence::HeldUntil(until));
         }
     }
@@ -161,20 +161,20 @@ fn replay(claims: &mut Said, observation: Observation, seq: i64) {
 }
 
 fn compare(db: &Connection, mut said: Said) -> rusqlite::Result<Result<u64, String>> {
-    let mut statement = db.prepare(&format!("SELECT {CLAIM}, c.key, c.said FROM claims c"))?;
+    let mut statement = db.prepare(&format!("SELECT {CLAIM}, c.key FROM claims c"))?;
     let mut count = 0;
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
-        let (stored, key, seq): (_, [u8; 16], i64) = (rows::claim(row)?, row.get("key")?, row.get("said")?);
+        let (stored, key): (_, [u8; 16]) = (rows::claim(row)?, row.get("key")?);
         let address = rows::address_key(stored.ip);
         let (id, ip) = (stored.id, stored.ip);
-        if said.remove(&id) != Some((stored, seq)) || key != address {
+        if said.remove(&id) != Some(stored) || key != address {
             return Ok(Err(format!("claim {id} on {ip} is not what the evidence says")));
         }
         count += 1;
     }
     Ok(match said.values().next() {
-        Some((missing, _)) => Err(format!("claim {} on {} is missing", missing.id, missing.ip)),
+        Some(missing) => Err(format!("claim {} on {} is missing", missing.id, missing.ip)),
         None => Ok(count),
     })
 }

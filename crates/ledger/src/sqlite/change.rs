@@ -145,7 +145,7 @@ fn put_node(db: &Connection, row: &NodeRow) -> rusqlite::Result<()> {
 fn put_claim(db: &Connection, seq: i64, row: &ClaimRow) -> rusqlite::Result<()> {
     let sql = "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
         ON CONFLICT (id) DO UPDATE SET start_earliest = excluded.start_earliest, start_latest = excluded.start_latest,
-        end_earliest = excluded.end_earliest, end_latest = excluded.end_latest, may_end = excluded.may_end, said = excluded.said";
+        end_earliest = excluded.end_earliest, end_latest = excluded.end_latest, may_end = excluded.may_end";
     let (i, subject) = (&row.interval, rows::subject(row.subject));
     db.prepare_cached(sql)?
         .execute(rusqlite::params![

@@ -1,5 +1,5 @@
-//! Tables. Times are nanoseconds since 1970, UTC; `key` is the address as 16 bytes, IPv4 mapped; `said` is the last evidence
-//! that has the claim in full, so that retention finds what must be said again before it is forgotten.
+//! Tables. Times are nanoseconds since 1970, UTC; `key` is the address as 16 bytes, IPv4 mapped; `said` is the first evidence
+//! that has the claim in full, and is kept, so that retention finds what must be said again.
 
 use super::header::SCHEMA_VERSION;
 

@@ -7,7 +7,7 @@ use podtrail_event::{Cluster, Gap, Timestamp};
 use podtrail_ledger::Store;
 use podtrail_track::Tracker;
 use podtrail_watch::confirm::Confirmation;
-use podtrail_watch::{Delta, NodeState};
+use podtrail_watch::{Delta, NodeState, PodState};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 use tempfile::TempDir;

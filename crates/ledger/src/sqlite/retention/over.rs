@@ -21,7 +21,7 @@ pub(super) struct Sorted {
     pub(super) until: i64,
 }
 
-/// Sorts the claims that evidence up to `seq` was the last to say in full; when that makes it look at more than `most`, only
+/// Sorts the claims that evidence up to `seq` was the first to say; when that makes it look at more than `most`, only
 /// the first of them.
 pub(super) fn sort(db: &Connection, seq: i64, before: i64, most: i64) -> rusqlite::Result<Sorted> {
     let mut statement = db.prepare_cached(&format!(
@@ -83,7 +83,8 @@ fn is_over(db: &Connection, settled: &Interval, claim: &ClaimRow, before: i64) -
     if ns(last.max(settled.end_latest.unwrap_or(last))) >= before {
         return Ok(false);
     }
-    if claim.interval.end_latest.is_some() {
+    // Nodes do not count how often they held an address; a pod that lives does, by its claims.
+    if claim.interval.end_latest.is_some() && claim.subject == Subject::Node {
         return Ok(true);
     }
     let table = match claim.subject {
