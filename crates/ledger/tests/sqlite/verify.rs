@@ -97,7 +97,6 @@ fn any_change_of_a_claim_is_found() {
         "end_latest = 7",
         "may_end = 1",
         "id = 8",
-        "said = 3",
     ] {
         let statement = format!("UPDATE claims SET {column} WHERE id = 2");
         assert!(found_after(&statement).is_some(), "not found: {statement}");
