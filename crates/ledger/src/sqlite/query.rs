@@ -345,8 +345,10 @@ fn reason(answer: &Answer<Claim>, coverage: &Coverage, at: Timestamp, gaps: &[Ga
     let spans = coverage.spans();
     match answer {
         Answer::Certain(claim) => {
-            let until =
-                claim.end.map_or_else(|| "and nothing has ended it".to_owned(), |end| format!("until {} at least", end.earliest));
+            let until = claim.end.map_or_else(
+                || "and nothing has ended it".to_owned(),
+                |end| format!("until {} at least", end.earliest),
+            );
             let since = claim.start.latest.map(|t| t.to_string()).unwrap_or_default();
             format!(
                 "evidence from before and after shows that it held the address: since {since} at the latest, {until}"
