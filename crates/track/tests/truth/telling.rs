@@ -128,7 +128,7 @@ impl Telling {
         }
     }
 
-    fn take(&mut self, delta: Delta<podtrail_watch::PodState>) {
+    fn take(&mut self, delta: Delta<PodState>) {
         self.tracker.pods(delta, self.now(), self.store.as_ref().unwrap()).unwrap();
     }
 

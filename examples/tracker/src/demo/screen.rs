@@ -133,10 +133,9 @@ fn pod(event: &PodEvent) -> (Tone, String) {
     let who = format!("{}/{}", event.pod.namespace, event.pod.name);
     let node = event.pod.node.as_deref().unwrap_or_default();
     let how = match event.source.as_str() {
-        "watch" => "",
         "get" => "  (a confirmation found it)",
         "list" => "  (a new list shows it)",
-        _ => "  (it follows from what was seen)",
+        _ => "",
     };
     // One that may still come is said to be after its earliest time.
     let time = event.time.latest.map_or_else(|| format!(">{}", clock(event.time.earliest)), clock);
