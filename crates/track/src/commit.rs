@@ -1,5 +1,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use podtrail_event::Timestamp;
@@ -19,6 +20,8 @@ const GROUP: usize = 4096;
 const DOUBT: Duration = Duration::from_secs(2);
 /// What is late by so much is caught up, what is later is not: never a burst.
 const CATCH_UP: Duration = Duration::from_millis(250);
+/// At the end the disk has so long to get well.
+const LAST_TRIES: Duration = Duration::from_secs(5);
 /// How often retention is applied.
 const PRUNE: Duration = Duration::from_secs(600);
 
@@ -53,6 +56,8 @@ pub struct Committer {
     /// Retention has more to do than it did at once.
     pruning: bool,
     metrics: Arc<Metrics>,
+    /// The tracker is to stop.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Recall for Store {
@@ -99,7 +104,12 @@ impl Committer {
             pruned: Instant::now(),
             pruning: false,
             metrics,
+            stopping: Arc::default(),
         }
+    }
+
+    pub(crate) fn stops_with(&mut self, stopping: Arc<AtomicBool>) {
+        self.stopping = stopping;
     }
 
     /// Runs until all that feeds it has stopped, and what came is committed. Blocks: give it a thread of its own.
@@ -187,7 +197,7 @@ impl Committer {
                     self.metrics.commit(started.elapsed(), &self.tracker);
                     return Ok(());
                 }
-                Err(e) if e.is_retryable() && !self.inputs.is_closed() => {
+                Err(e) if e.is_retryable() && !self.gives_up(started) => {
                     self.metrics.commit_failed(&e, wait);
                     std::thread::sleep(wait);
                     wait = (wait * 2).min(Duration::from_secs(5));
@@ -195,6 +205,12 @@ impl Committer {
                 Err(e) => return Err(e.into()),
             }
         }
+    }
+
+    /// Whether a commit that has been tried since then is not to be tried again: what was not committed is watched again
+    /// at the next start.
+    fn gives_up(&self, started: Instant) -> bool {
+        self.inputs.is_closed() || self.stopping.load(Ordering::Relaxed) && started.elapsed() > LAST_TRIES
     }
 
     /// Hands on whom to confirm now, as many as there is room for.

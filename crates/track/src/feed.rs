@@ -64,14 +64,15 @@ impl Feed {
     }
 
     /// Takes up what was stored.
-    fn resume(&mut self, stored: SinkPosition) -> Result<Position, SourceError> {
+    fn resume(&mut self, stored: SinkPosition) -> Position {
         let SinkPosition { seq, mut resume, frozen } = stored;
         if let (Some(last), Some(text)) = (frozen, &resume) {
-            let thawed = self.rendering.thaw(text);
-            let (rendering, token) = thawed.map_err(|e| SourceError::fatal("the batch that was in flight", e))?;
-            (self.frozen, resume) = (Some((last, Arc::new(rendering))), token);
+            // Of a ledger from before settings were kept with it: it is only the writer's token.
+            if let Some((rendering, token)) = self.rendering.thaw(text) {
+                (self.frozen, resume) = (Some((last, Arc::new(rendering))), token);
+            }
         }
-        Ok(Position { seq, resume, frozen })
+        Position { seq, resume, frozen }
     }
 }
 
@@ -91,7 +92,7 @@ impl Source for Feed {
             }
         });
         let (stored, new) = stored.await?;
-        let position = self.resume(stored)?;
+        let position = self.resume(stored);
         if new {
             // From here on retention keeps what this sink has not got.
             self.put(position.clone()).await?;

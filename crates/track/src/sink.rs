@@ -94,11 +94,11 @@ impl Rendering {
         serde_json::to_string(&frozen).expect("names and lists of text have a JSON form")
     }
 
-    /// What [`Self::freeze`] made a text of.
-    pub(crate) fn thaw(&self, text: &str) -> Result<(Self, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
-        let Frozen { resume, cluster, include, exclude, format, tracked_by } = serde_json::from_str(text)?;
-        let namespaces = NamespaceFilter { include: Globs::new(include)?, exclude: Globs::new(exclude)? };
+    /// What [`Self::freeze`] made a text of; `None` if it did not.
+    pub(crate) fn thaw(&self, text: &str) -> Option<(Self, Option<String>)> {
+        let Frozen { resume, cluster, include, exclude, format, tracked_by } = serde_json::from_str(text).ok()?;
+        let namespaces = NamespaceFilter { include: Globs::new(include).ok()?, exclude: Globs::new(exclude).ok()? };
         let sink = Sink { name: self.sink.name.clone(), namespaces, format, tracked_by, from_now: self.sink.from_now };
-        Ok((Self { sink, cluster }, resume))
+        Some((Self { sink, cluster }, resume))
     }
 }

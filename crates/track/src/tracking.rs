@@ -1,6 +1,7 @@
 use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -66,6 +67,8 @@ pub struct Tracking {
     metrics: Arc<Metrics>,
     /// Tells the watch to end; closed when it has.
     watching: watch::Sender<bool>,
+    /// Tells the committer that nobody waits for a disk to get well any more.
+    stopping: Arc<AtomicBool>,
     /// Tells the outboxes to deliver what is recorded, and to end.
     draining: watch::Sender<bool>,
 }
@@ -88,10 +91,12 @@ impl Tracking {
         let (told, head) = watch::channel(store.head()?);
         let (path, clock_error) = (store.path().to_owned(), store.clock_error());
         let tracker = Tracker::new(live, clock_error);
-        let committer = Committer::new(store, tracker, received, told, ask, &config, metrics.clone());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut committer = Committer::new(store, tracker, received, told, ask, &config, metrics.clone());
+        committer.stops_with(stopping.clone());
         let (targets, committer) = (Some(targets), Some(committer));
         let [watching, draining] = [(); 2].map(|()| watch::Sender::new(false));
-        Ok(Self { path, config, inputs, head, targets, checkpoints, committer, metrics, watching, draining })
+        Ok(Self { path, config, inputs, head, targets, checkpoints, committer, metrics, watching, stopping, draining })
     }
 
     /// The commit loop; `None` if it was taken before.
@@ -130,6 +135,7 @@ impl Tracking {
     ///
     /// The futures must be running elsewhere, or have been dropped.
     pub async fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
         self.watching.send_replace(true);
         self.watching.closed().await;
         self.flush().await;

@@ -74,6 +74,8 @@ pub enum Delta<T> {
     /// Nothing new, still connected and caught up: coverage extends to `at`, unless the gap of a later snapshot begins
     /// before it.
     Alive {
+        /// When the watch was opened, if nothing came of it yet: what happened before may still be told.
+        since: Option<Timestamp>,
         /// Now.
         at: Timestamp,
     },
@@ -129,6 +131,7 @@ pub(crate) struct Report<'r> {
     key: String,
     received: Timestamp,
     left: usize,
+    faults: usize,
     rejected: &'r mut Vec<Rejected>,
 }
 
@@ -136,16 +139,17 @@ impl<'r> Report<'r> {
     const MOST: usize = 64;
 
     pub(crate) fn new(key: String, received: Timestamp, rejected: &'r mut Vec<Rejected>) -> Self {
-        Self { key, received, left: Self::MOST, rejected }
+        Self { key, received, left: Self::MOST, faults: 0, rejected }
     }
 
     /// How many faults there are so far.
     pub(crate) fn faults(&self) -> usize {
-        Self::MOST - self.left
+        self.faults
     }
 
     /// Notes that `value` is not used, and why. After 64 faults of an object the others only count as "more".
     pub(crate) fn add(&mut self, reason: &str, value: &str) {
+        self.faults += 1;
         let reason = match self.left {
             0 => return,
             1 => "more faults than are listed",

@@ -335,7 +335,9 @@ impl Machine {
                     self.failures = 0;
                     self.started_over = false;
                     self.coverage.until = self.coverage.until.max(Some(now.wall));
-                    out.push(Delta::Alive { at: now.wall });
+                    let unheard = connection.arrived.mono == connection.opened;
+                    let since = unheard.then_some(connection.arrived.wall);
+                    out.push(Delta::Alive { since, at: now.wall });
                 }
                 Flow::Continue
             }

@@ -156,12 +156,17 @@ fn config(args: &RunArgs) -> Config {
 
 /// The cluster's UID, as soon as its API server answers; `None` if told to stop before.
 async fn cluster_uid(client: &kube::Client, stopped: &mut watch::Receiver<bool>) -> Result<Option<String>, Failure> {
-    let (started, mut wait) = (Instant::now(), Duration::from_millis(500));
+    let (mut forbidden, mut wait) = (None, Duration::from_millis(500));
     loop {
         let error = match podtrail_watch::cluster_uid(client).await {
             Ok(uid) => return Ok(Some(uid)),
             Err(e) if e.is_retryable() => e,
-            Err(e) if e.kind() == ErrorKind::Status(403) && started.elapsed() < STARTING => e,
+            Err(e) if e.kind() == ErrorKind::Status(403) => {
+                if forbidden.get_or_insert_with(Instant::now).elapsed() >= STARTING {
+                    return Err(Failure::unavailable(e));
+                }
+                e
+            }
             Err(e) => return Err(Failure::unavailable(e)),
         };
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);

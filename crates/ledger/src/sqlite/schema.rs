@@ -67,5 +67,6 @@ UPDATE claims SET said = seq FROM (
     GROUP BY 1)
   WHERE claims.id = claim;
 CREATE INDEX claims_by_evidence ON claims (said);
+DELETE FROM pods WHERE created = 0 AND id NOT IN (SELECT holder FROM claims WHERE subject = 'pod');
 ",
 ];

@@ -245,9 +245,9 @@ impl Tracker {
                 self.progress.reached("pods", resource_version);
                 self.covered("pods", received, Sign::Heard);
             }
-            Delta::Alive { at } => {
+            Delta::Alive { since, at } => {
                 self.live = true;
-                self.covered("pods", at, Sign::Silence);
+                self.covered("pods", at, Sign::Silence { since });
             }
             Delta::Duplicate { .. } => self.counts.duplicates += 1,
             Delta::Rejected(rejected) => {
@@ -328,7 +328,7 @@ impl Tracker {
                 self.progress.reached("nodes", resource_version);
                 self.covered("nodes", received, Sign::Heard);
             }
-            Delta::Alive { at } => self.covered("nodes", at, Sign::Silence),
+            Delta::Alive { since, at } => self.covered("nodes", at, Sign::Silence { since }),
             Delta::Duplicate { .. } => self.counts.duplicates += 1,
             Delta::Rejected(rejected) => {
                 self.nodes.unreadable(rejected.key.as_deref());

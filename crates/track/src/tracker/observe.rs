@@ -1,5 +1,6 @@
 //! One state of one pod: what it means for the pod's claims, and what happened.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use podtrail_event::{Address, Bounds, DEFAULT_NETWORK, EventKind, NodeAddresses, Pod, Subject, Timestamp};
@@ -23,8 +24,8 @@ impl Known {
             created: row.created,
             deleted: row.deleted,
             listed: 0,
-            // Why its claims may end is not stored: if not because of a deletion, then because it is over.
-            over: row.pod.deletion.is_none(),
+            // Not stored: its next state says so again.
+            over: false,
             claims: Vec::new(),
             past: Vec::new(),
         }
@@ -174,7 +175,18 @@ impl Tracker {
         if row.gone.is_some() {
             // Said to be gone, and here again (a restored API server, a watch that was late): it goes on counting its
             // addresses.
-            known.past = self.past_of(row.id, store)?;
+            let claims = self.claims_of(row.id, store)?;
+            let past = |claim: &ClaimRow| (Address { network: claim.network.clone(), ip: claim.ip }, claim.ordinal);
+            known.past = claims.iter().map(past).collect();
+            // What it held is released: what it holds now are other claims, though on the same address.
+            let mut open: Vec<_> = claims.into_iter().filter(|claim| claim.interval.end_latest.is_none()).collect();
+            for claim in &mut open {
+                claim.interval.tighten(Evidence::EndedBy(seen.received.saturating_add(self.clock_error)));
+            }
+            if !open.is_empty() {
+                let observation = Observation { claims: open, ..Observation::default() };
+                self.changes.push(Change::Observed(seen.received, seen.source, Box::new(observation)));
+            }
         }
         // Gone and back since the last commit: it is still one to be confirmed.
         self.dead.retain(|dead| *dead != row.id);
@@ -184,17 +196,17 @@ impl Tracker {
         Ok(Some(id))
     }
 
-    /// All addresses that the pod of row `id` ever held, also those that are not committed yet.
-    fn past_of(&self, id: i64, store: &impl Recall) -> Result<Vec<(Address, u32)>, Error> {
-        let mut claims = store.claims_of(id)?;
+    /// All claims that the pod of row `id` ever had, also those that are not committed yet.
+    fn claims_of(&self, id: i64, store: &impl Recall) -> Result<Vec<ClaimRow>, Error> {
+        let stored = store.claims_of(id)?.into_iter();
+        let mut claims: BTreeMap<i64, ClaimRow> = stored.map(|claim| (claim.id, claim)).collect();
         for change in &self.changes {
             if let Change::Observed(_, _, observation) = change {
                 let of_pod = |claim: &&ClaimRow| claim.holder == id && claim.subject == Subject::Pod;
-                claims.extend(observation.claims.iter().filter(of_pod).cloned());
+                claims.extend(observation.claims.iter().filter(of_pod).map(|claim| (claim.id, claim.clone())));
             }
         }
-        claims.sort_by_key(|claim| claim.id);
-        Ok(claims.into_iter().map(|claim| (Address { network: claim.network, ip: claim.ip }, claim.ordinal)).collect())
+        Ok(claims.into_values().collect())
     }
 
     /// By how much the clock of the state's node may be wrong, as far as that has shown.

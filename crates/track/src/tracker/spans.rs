@@ -16,8 +16,8 @@ pub(super) struct Spans {
 pub(super) enum Sign {
     /// Something came.
     Heard,
-    /// Nothing came, on a connection that seems alive.
-    Silence,
+    /// Nothing came, on a connection that seems alive; `since`: nor did before, and it was opened then.
+    Silence { since: Option<Timestamp> },
 }
 
 impl Spans {
@@ -39,9 +39,17 @@ impl Spans {
     pub(super) fn extend(&mut self, source: &str, at: Timestamp, sign: Sign) -> Option<Watched> {
         let span = self.last.get_mut(source)?;
         let before = *span;
-        span.until = span.until.max(at);
-        if sign == Sign::Heard {
-            span.proven = span.proven.max(at);
+        match sign {
+            // What happened between the last sign and the opening may still be told: until then nobody knows.
+            Sign::Silence { since: Some(opened) } if opened > span.until => {
+                (span.start, span.until) = (opened, at.max(opened));
+            }
+            Sign::Silence { .. } => span.until = span.until.max(at),
+            Sign::Heard => {
+                span.start = span.start.min(span.proven);
+                span.proven = span.proven.max(at);
+                span.until = span.until.max(at);
+            }
         }
         let span = *span;
         if span == before {

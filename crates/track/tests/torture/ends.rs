@@ -61,8 +61,8 @@ fn removal_that_was_not_seen_ends_only_what_had_ended() {
     ];
     for (what, last, after) in &cases {
         for way in ["listing", "listing after a restart", "GET", "its name's next bearer"] {
-            // Why it may end is not stored for a pod that was to end, only that it may.
-            let after = if *what == "was to end and had" && way.contains("restart") { "ambiguous a" } else { after };
+            // Why it may end is not stored, only that it may.
+            let after = if way.contains("restart") { "ambiguous a" } else { after };
             let mut world = World::new();
             world.at(11.1).applied(&a()).at(31.1).applied(last).at(35.0).alive();
             match way {

@@ -208,3 +208,24 @@ fn silence_before_a_restart_is_part_of_the_gap_after_it() {
     world.at(130.0).bookmark(160).at(160.0).alive().restart().at(200.0).list(None, &[]).at(220.0).alive();
     world.says(X, &[(125.0, "nobody"), (150.0, "unknown"), (190.0, "unknown"), (210.0, "nobody")]);
 }
+
+/// The server has been slow to tell what happened: silence is no sign of before the watch was opened.
+#[test]
+fn downtime_is_not_known_before_something_is_heard() {
+    use podtrail_watch::Delta;
+
+    let mut world = World::new();
+    world.at(20.0).bookmark(150).restart().at(62.0);
+    for at in [62.0, 64.0] {
+        world.at(at).take(Delta::Alive { since: Some(t(60.0)), at: t(at) });
+    }
+    let told = [(15.0, "nobody"), (30.0, "unknown"), (58.0, "unknown"), (62.5, "nobody")];
+    world.says(X, &told);
+    // Nor after another restart.
+    world.restart().at(90.0).take(Delta::Alive { since: Some(t(80.0)), at: t(90.0) });
+    world.says(X, &told).says(X, &[(70.0, "unknown"), (85.0, "nobody")]);
+    assert_eq!(world.store().live().unwrap().coverage["pods"].proven, t(20.0));
+    world.at(95.0).bookmark(160);
+    world.says(X, &[(15.0, "nobody"), (30.0, "nobody"), (58.0, "nobody"), (70.0, "nobody"), (93.0, "nobody")]);
+    assert_eq!(world.gaps(), 0);
+}

@@ -193,7 +193,7 @@ impl World {
 
     /// The watch is complete until now.
     pub(crate) fn alive(&mut self) -> &mut Self {
-        self.take(Delta::Alive { at: t(self.now) })
+        self.take(Delta::Alive { since: None, at: t(self.now) })
     }
 
     /// The watch has told all up to this version.

@@ -33,7 +33,12 @@ fn many_host_network_pods_use_one_address_which_is_the_nodes() {
     list_nodes(&mut world, 1.0, vec![node.clone()]);
     let (a, b) = (host("a", 10.0), host("b", 10.0));
     world.at(11.1).applied(&a).applied(&b).at(30.0).confirmed(&a).confirmed(&b);
-    world.at(40.0).deleted(&a.deleting(38.0, 1).ends(39.0)).at(59.0).alive().nodes(Delta::Alive { at: t(59.0) });
+    world
+        .at(40.0)
+        .deleted(&a.deleting(38.0, 1).ends(39.0))
+        .at(59.0)
+        .alive()
+        .nodes(Delta::Alive { since: None, at: t(59.0) });
     for at in [20.0, 50.0] {
         let answer = world.owner(NODE, at);
         assert!(["certain uid-n1", "presumed uid-n1"].contains(&&*answer), "{at}: {answer}");
@@ -83,11 +88,11 @@ fn node_that_loses_an_address_no_longer_owns_it() {
     let mut world = World::new();
     let node = world.node_state("n1", &[NODE, "fd00:18::11"]);
     list_nodes(&mut world, 1.0, vec![node]);
-    world.at(30.0).node("n1", &[NODE]).at(60.0).alive().nodes(Delta::Alive { at: t(60.0) });
+    world.at(30.0).node("n1", &[NODE]).at(60.0).alive().nodes(Delta::Alive { since: None, at: t(60.0) });
     let named = |ip| world.reply(ip, 50.0).answer.named().len();
     assert_eq!((named(NODE), named("fd00:18::11")), (1, 0));
     // And what it got later, it did not have before.
-    world.at(70.0).node("n1", &[NODE, "198.18.0.99"]).at(90.0).alive().nodes(Delta::Alive { at: t(90.0) });
+    world.at(70.0).node("n1", &[NODE, "198.18.0.99"]).at(90.0).alive().nodes(Delta::Alive { since: None, at: t(90.0) });
     let answer = world.owner("198.18.0.99", 50.0);
     assert!(["ambiguous uid-n1", "nobody"].contains(&&*answer), "{answer}");
     let answer = world.owner("198.18.0.99", 80.0);
@@ -109,7 +114,7 @@ fn late_frame_of_a_node_is_not_dated_by_the_watch_of_pods() {
     for object in [before, after] {
         world.nodes(Delta::Applied { object, received: t(61.0), live: false });
     }
-    world.at(70.0).alive().nodes(Delta::Alive { at: t(70.0) });
+    world.at(70.0).alive().nodes(Delta::Alive { since: None, at: t(70.0) });
     let answer = world.owner(NODE, 30.0);
     assert_eq!(answer, "ambiguous uid-n1");
 }
@@ -121,7 +126,7 @@ fn node_recreated_under_its_name_is_another_node() {
     list_nodes(&mut world, 1.0, vec![first]);
     let second = NodeState { uid: "second".into(), created: Some(t(40.0)), ..world.node_state("n1", &[NODE]) };
     world.at(40.5).nodes(Delta::Applied { object: second, received: t(40.5), live: true });
-    world.at(60.0).alive().nodes(Delta::Alive { at: t(60.0) });
+    world.at(60.0).alive().nodes(Delta::Alive { since: None, at: t(60.0) });
     assert!(world.owner(NODE, 20.0).ends_with("uid-n1"));
     assert_eq!(world.reply(NODE, 55.0).answer.named()[0].uid, "second");
 }
@@ -143,7 +148,7 @@ fn heartbeat_of_a_node_is_a_sign_of_its_addresses() {
     for (heartbeat, at, certain) in [(300.0, 300.2, 298.0), (900.0, 600.0, 598.0)] {
         let object = NodeState { heartbeat: Some(t(heartbeat)), ..world.node_state("n1", &[NODE]) };
         world.at(at).nodes(Delta::Applied { object, received: t(at), live: true });
-        world.alive().nodes(Delta::Alive { at: t(at) });
+        world.alive().nodes(Delta::Alive { since: None, at: t(at) });
         assert_eq!(world.owner(NODE, certain), "certain uid-n1");
         assert_ne!(world.owner(NODE, at - 0.5), "certain uid-n1");
     }

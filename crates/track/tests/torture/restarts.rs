@@ -165,3 +165,22 @@ fn frames_that_come_again_after_a_kill_say_nothing_twice() {
     world.at(12.0).take(frame(false)).take(frame(false)).restart().take(frame(false));
     assert_eq!(world.told("a"), ["address-assigned 10.0.0.1", "created"]);
 }
+
+/// Said to be gone, its end not known, and back: after a restart it is not given its old claims again.
+#[test]
+fn pod_that_went_and_came_back_has_one_claim_of_an_address() {
+    for ip in [X, Y] {
+        let mut world = World::new();
+        let a = running("a", "web-1", 10.0, X);
+        world.at(11.1).applied(&a).at(40.0).list(Some(30.0), &[]);
+        world.at(45.0).bookmark(150).at(50.0).list(Some(45.0), std::slice::from_ref(&a)).restart();
+        let a = a.shows(&[ip]).runs(59.0);
+        world.at(60.0).applied(&a).at(70.0).confirmed(&a).alive();
+        world.says(ip, &[(65.0, "certain a")]);
+        world.at(80.0).deleted(&a.deleting(78.0, 1).ends(79.0)).at(90.0).alive();
+        world.says(ip, &[(85.0, "nobody")]);
+        let released = world.told("a").iter().filter(|told| told.starts_with("address-released")).count();
+        let assigned = world.told("a").iter().filter(|told| told.starts_with("address-assigned")).count();
+        assert_eq!((released, assigned), if ip == X { (2, 2) } else { (3, 3) });
+    }
+}

@@ -139,9 +139,9 @@ impl Telling {
             let (at, resource_version) = (self.now(), self.history.cluster.version().to_string());
             match next.is_none() && self.history.rng.random_bool(0.3) {
                 true => self.take(Delta::Bookmark { resource_version, received: at }),
-                false => self.take(Delta::Alive { at }),
+                false => self.take(Delta::Alive { since: None, at }),
             }
-            self.tracker.nodes(Delta::Alive { at }, at);
+            self.tracker.nodes(Delta::Alive { since: None, at }, at);
         }
     }
 

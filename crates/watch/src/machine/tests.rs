@@ -75,7 +75,7 @@ impl Driven {
     fn live() -> Self {
         let mut driven = Self::watching();
         assert_eq!(driven.idle(3.0), Flow::Continue);
-        assert_eq!(driven.take(), [Delta::Alive { at: wall(3.0) }]);
+        assert_eq!(driven.take(), [Delta::Alive { since: Some(wall(2.0)), at: wall(3.0) }]);
         driven
     }
 

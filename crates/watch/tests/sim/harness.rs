@@ -173,7 +173,7 @@ impl Seen {
             }
             Delta::Duplicate { .. } => self.duplicates += 1,
             Delta::Bookmark { resource_version, received } => self.reached(resource_version, Some(received)),
-            Delta::Alive { at } => {
+            Delta::Alive { at, .. } => {
                 self.alive += 1;
                 if let Some(checkpoint) = &mut self.checkpoint {
                     checkpoint.covered_until = at;

@@ -1,7 +1,7 @@
 //! How much of a batch a file already holds, after a restart or an error.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use podtrail_event::Timestamp;
 
@@ -155,14 +155,20 @@ fn renamed(path: &Path, token: &Token, text: &[u8]) -> Result<usize, Trouble> {
         if !fs::symlink_metadata(&old).is_ok_and(|meta| meta.is_file() && token.is_of(&meta)) {
             continue;
         }
-        let Ok(file) = fs::File::options().read(true).append(true).open(&old) else { continue };
-        let tail = disk::read_from(&file, token.length, text.len().saturating_add(1))?;
-        let held = match ours(&tail, text) {
-            Some(held) if is_torn_from(&tail[held..], &text[held..]) => held,
-            _ => continue,
+        let file = match fs::File::options().read(true).append(true).open(&old) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e.into()),
         };
+        let tail = disk::read_from(&file, token.length, text.len().saturating_add(1))?;
+        let Some(held) = ours(&tail, text) else { continue };
+        // What is behind our lines, and is not the next one torn, is another's.
+        let torn = is_torn_from(&tail[held..], &text[held..]);
+        if held == 0 && !torn {
+            continue;
+        }
         tracing::info!(path = %path.display(), renamed = %old.display(), "file was renamed, starting another");
-        if !tail.is_empty() {
+        if torn && !tail.is_empty() {
             // Makes what is kept durable, too.
             disk::cut(&file, token.length + held as u64)?;
         }

@@ -66,8 +66,8 @@ fn of_address(db: &Connection, claims: Vec<ClaimRow>, before: i64) -> rusqlite::
     let mut floor = Timestamp::MAX;
     loop {
         let kept = all.iter().filter(|(over, _, claim)| !*over || claim.interval.start_latest >= floor);
-        let ends = kept.filter(|(_, _, claim)| claim.interval.end_latest.is_none());
-        match ends.filter_map(|(_, interval, _)| interval.end_latest).min() {
+        let ends = kept.filter(|(_, settled, claim)| settled.end_latest != claim.interval.end_latest);
+        match ends.filter_map(|(_, settled, _)| settled.end_latest).min() {
             Some(end) if end < floor => floor = end,
             _ => break,
         }

@@ -174,7 +174,7 @@ fn an_expired_watch_takes_back_what_its_silence_suggested() {
     let mut driven = Driven::new(Config { streaming_lists: false, ..Config::default() }, Some(("100", -600.0)));
     driven.watch(100, 1.0);
     assert_eq!(driven.idle(2.0), Flow::Continue);
-    assert_eq!(driven.take().pop(), Some(Delta::Alive { at: wall(2.0) }));
+    assert_eq!(driven.take().pop(), Some(Delta::Alive { since: Some(wall(1.0)), at: wall(2.0) }));
     assert_eq!(driven.event(Event::Failed(answer(410)), 2.5), Flow::Close);
     driven.list(900, 3.0);
     assert_eq!(

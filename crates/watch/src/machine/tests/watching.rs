@@ -72,10 +72,13 @@ fn silence_is_said_at_each_heartbeat_once_caught_up() {
     for at in [3.0, 3.5, 4.0] {
         assert_eq!(driven.machine.deadline(), now(at).mono);
         assert_eq!(driven.idle(at), Flow::Continue);
-        assert_eq!(driven.take(), [Delta::Alive { at: wall(at) }]);
+        assert_eq!(driven.take(), [Delta::Alive { since: Some(wall(2.0)), at: wall(at) }]);
     }
     ignore(driven.event(applied("a", 101), 4.4));
     assert_eq!(driven.machine.deadline(), now(4.9).mono);
+    driven.out.clear();
+    ignore(driven.idle(4.9));
+    assert_eq!(driven.take(), [Delta::Alive { since: None, at: wall(4.9) }]);
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn a_batch_half_written_before_a_rename_by_others_is_completed_in_the_new_file()
 
 #[test]
 fn a_file_that_only_has_the_inode_of_ours_is_not_touched() {
-    for other in ["{x}\n{other}\n", "{x}\n{2}\n{other", "{x}"] {
+    for other in ["{x}\n{other}\n", "{x}\n{other", "{x}"] {
         let mut scene = Scene::new(|_| ());
         scene.commit("{1}\n");
         fs::write(&scene.config.path, other).unwrap();
@@ -174,6 +174,19 @@ fn a_file_that_only_has_the_inode_of_ours_is_not_touched() {
         scene.commit("{2}\n{3}\n");
         assert_eq!((scene.text("other.db"), scene.text("e.ndjson")), (other.to_owned(), "{2}\n{3}\n".to_owned()));
     }
+}
+
+/// Whoever rotates may add a line of its own, or take the right to write away.
+#[test]
+fn lines_in_a_renamed_file_are_not_written_again_whatever_was_done_to_it() {
+    let mut scene = Scene::new(|_| ());
+    scene.commit("{1}\n");
+    scene.append("{2}\n# rotated");
+    scene.rename("e.ndjson.1");
+    scene.restart();
+    scene.commit("{2}\n{3}\n");
+    assert_eq!(scene.text("e.ndjson.1"), "{1}\n{2}\n# rotated");
+    assert_eq!(scene.text("e.ndjson"), "{3}\n");
 }
 
 #[test]
