@@ -248,7 +248,8 @@ impl Store {
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?,
             coverage: db
-                .prepare("SELECT source, max(start), until, proven FROM coverage GROUP BY source")?
+                // One that only silence suggests may begin later than the one that was then heard of: the last wins.
+                .prepare("SELECT source, start, until, proven FROM coverage ORDER BY source, proven, until")?
                 .query_map([], |row| {
                     let (start, until, proven) = (rows::time(row, 1)?, rows::time(row, 2)?, rows::time(row, 3)?);
                     Ok((row.get(0)?, Watched { start, until, proven }))

@@ -228,4 +228,6 @@ fn downtime_is_not_known_before_something_is_heard() {
     world.at(95.0).bookmark(160);
     world.says(X, &[(15.0, "nobody"), (30.0, "nobody"), (58.0, "nobody"), (70.0, "nobody"), (93.0, "nobody")]);
     assert_eq!(world.gaps(), 0);
+    world.restart();
+    assert_eq!(world.store().live().unwrap().coverage["pods"].proven, t(95.0));
 }
