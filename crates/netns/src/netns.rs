@@ -1,0 +1,129 @@
+use std::hash::{Hash, Hasher};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::{io, panic, thread};
+
+use rustix::fs::{FsWord, Mode, OFlags, fstat, fstatfs};
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::{Error, ErrorKind, Result};
+
+/// `NSFS_MAGIC` of linux/magic.h: the file system that namespaces are files of.
+const NSFS_MAGIC: FsWord = 0x6e73_6673;
+
+/// A network namespace, pinned by an open descriptor.
+///
+/// Equality is that of device and inode: it is the same namespace, however it was opened.
+#[derive(Debug)]
+pub struct Netns {
+    descriptor: OwnedFd,
+    device: u64,
+    inode: u64,
+}
+
+impl Netns {
+    /// The network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` is not mounted.
+    pub fn current() -> Result<Self> {
+        Self::open("/proc/thread-self/ns/net")
+    }
+
+    /// Opens a network namespace by a path: a bind mount such as `/run/netns/NAME`, or `/proc/PID/ns/net`.
+    ///
+    /// What a path or a PID means may change; what was opened does not.
+    ///
+    /// # Errors
+    ///
+    /// If the path cannot be opened, or is something else than a network namespace.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let cannot = |source: Errno| {
+            Error::new(ErrorKind::Open, format!("cannot open {}", path.display()), io::Error::from(source))
+        };
+        // Opened before it is looked at, so that both are of one file. A namespace has nothing to wait for, but a pipe would.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(cannot)?;
+        let not = |source| {
+            Error::new(ErrorKind::NotANamespace, format!("{} is no network namespace", path.display()), source)
+        };
+        if fstatfs(&descriptor).map_err(cannot)?.f_type != NSFS_MAGIC {
+            return Err(not(None));
+        }
+        let stat = fstat(&descriptor).map_err(cannot)?;
+        let netns = Self { descriptor, device: stat.st_dev, inode: stat.st_ino };
+        // Namespaces of all types are files of nsfs. setns(2) looks at the type first, and at permissions then.
+        match netns.on_a_thread(|| ())? {
+            Err(e @ Errno::INVAL) => Err(not(Some(e.into()))),
+            Ok(()) | Err(_) => Ok(netns),
+        }
+    }
+
+    /// The device of nsfs, which differs between machines only.
+    pub const fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// The inode: the number in `net:[4026531840]`. The kernel uses it again when a namespace is gone.
+    pub const fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Executes a closure in the namespace, on a thread of its own that ends with it, and waits for its value.
+    ///
+    /// Only the network namespace is another: files and mounts are those of the process. A panic in the closure goes on in
+    /// the caller.
+    ///
+    /// # Errors
+    ///
+    /// If the namespace cannot be entered; the closure has not run then.
+    pub fn run<T: Send>(&self, closure: impl FnOnce() -> T + Send) -> Result<T> {
+        self.on_a_thread(closure)?.map_err(|e| {
+            let inode = self.inode;
+            match e {
+                Errno::PERM => {
+                    let what = format!("cannot enter network namespace {inode}: CAP_SYS_ADMIN is missing");
+                    Error::new(ErrorKind::MissingCapability, what, None)
+                }
+                e => Error::new(ErrorKind::Enter, format!("cannot enter network namespace {inode}"), Some(e.into())),
+            }
+        })
+    }
+
+    fn on_a_thread<T: Send>(&self, closure: impl FnOnce() -> T + Send) -> Result<Result<T, Errno>> {
+        let enter_and_run = || {
+            move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(closure())
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new()
+                .name("netns".into())
+                .spawn_scoped(scope, enter_and_run)
+                .map_err(|e| Error::new(ErrorKind::Thread, "cannot start a thread".into(), e))?;
+            Ok(thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+        })
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl PartialEq for Netns {
+    fn eq(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+impl Eq for Netns {}
+
+impl Hash for Netns {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.device, self.inode).hash(state);
+    }
+}
