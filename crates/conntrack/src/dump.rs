@@ -1,0 +1,151 @@
+use std::ops::Range;
+
+use crate::table::unreadable;
+use crate::wire::{Connection, Kind};
+use crate::{Error, ErrorKind, Result, Table};
+
+/// The connections of a table, one after the other: a lending iterator, because each is read in the buffer that the next may
+/// overwrite.
+///
+/// Nothing is allocated for a connection. A dump may be dropped before its end; the next request then reads and forgets the rest.
+#[derive(Debug)]
+pub struct Dump<'t> {
+    table: &'t mut Table,
+    rest: Range<usize>,
+    is_interrupted: bool,
+    is_over: bool,
+}
+
+impl<'t> Dump<'t> {
+    pub(crate) const fn new(table: &'t mut Table) -> Self {
+        Self { table, rest: 0..0, is_interrupted: false, is_over: false }
+    }
+
+    /// The next connection, or `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// An error of the kind [`Malformed`](ErrorKind::Malformed) is of one message: the others come after it. The kind
+    /// [`Interrupted`](ErrorKind::Interrupted) comes last, and says that some connections may be missing or have come twice. After
+    /// any other, the dump is over before its end.
+    #[expect(clippy::should_implement_trait, reason = "an iterator's items cannot borrow from it")]
+    pub fn next(&mut self) -> Option<Result<Connection<'_>>> {
+        match self.advance() {
+            Ok(Some(range)) => Some(self.table.message(range).connection().map_err(unreadable)),
+            Ok(None) => None,
+            Err(e) => Some(Err(e)),
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<Range<usize>>> {
+        while !self.is_over {
+            let range = match self.table.next_message(&mut self.rest) {
+                Ok(range) => range,
+                Err(e) => {
+                    self.is_over = e.kind() != ErrorKind::Malformed;
+                    return Err(e);
+                }
+            };
+            let message = self.table.message(range.clone());
+            self.is_interrupted |= message.is_interrupted();
+            match message.kind() {
+                Kind::Connection => return Ok(Some(range)),
+                Kind::Done | Kind::Error => {
+                    let errno = message.errno().map_err(unreadable);
+                    self.is_over = true;
+                    self.table.is_dumping = false;
+                    self.end(errno?)?;
+                }
+                Kind::Overrun => {
+                    self.is_over = true;
+                    return Err(Error::new(ErrorKind::NoAnswer, "the kernel lost part of the dump"));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn end(&self, errno: i32) -> Result<()> {
+        if errno != 0 {
+            Err(Error::refused(errno))
+        } else if self.is_interrupted {
+            Err(Error::new(ErrorKind::Interrupted, "the connection table changed too much while it was read"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{self, Protocol, REQUEST_ROOM, Tuple};
+
+    const DONE: u16 = 3;
+    const OVERRUN: u16 = 4;
+    const DUMP_INTR: u8 = 0x10;
+
+    /// A connection as the answer to a request, with flags.
+    fn connection(sequence: u32, flags: u8) -> Vec<u8> {
+        let tuple = Tuple::with_ports(Protocol::UDP, "10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
+        let mut room = [0; REQUEST_ROOM];
+        let mut message = wire::insert(&mut room, sequence, &Connection::new(tuple, tuple.inverse())).unwrap().to_vec();
+        message[6..8].copy_from_slice(&u16::from(flags).to_ne_bytes());
+        message
+    }
+
+    /// A connection whose attributes end in the middle of a header.
+    fn bad(sequence: u32) -> Vec<u8> {
+        let mut message = connection(sequence, 0);
+        message.truncate(22);
+        message[..4].copy_from_slice(&22_u32.to_ne_bytes());
+        message.resize(24, 0);
+        message
+    }
+
+    fn end(kind: u16, errno: i32) -> Vec<u8> {
+        let mut message = 20_u32.to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.extend([0; 10]);
+        message.extend((-errno).to_ne_bytes());
+        message
+    }
+
+    /// What a dump makes of one datagram; its request has the number 0, as nothing was sent.
+    #[track_caller]
+    fn check(datagram: &[Vec<u8>], expected: &[Result<(), ErrorKind>]) {
+        let mut table = Table::open().unwrap();
+        let mut dump = Dump::new(&mut table);
+        dump.rest = 0..dump.table.load(&datagram.concat());
+        let mut found = Vec::new();
+        while let Some(connection) = dump.next() {
+            found.push(connection.map(|_| ()).map_err(|e| e.kind()));
+        }
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_interrupted_dump_says_so_at_its_end() {
+        let datagram = [connection(0, 0), connection(0, DUMP_INTR), connection(0, 0), end(DONE, 0)];
+        check(&datagram, &[Ok(()), Ok(()), Ok(()), Err(ErrorKind::Interrupted)]);
+        check(&[connection(0, 0), end(DONE, 0)], &[Ok(())]);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_leaves_the_others() {
+        let datagram = [connection(0, 0), bad(0), connection(0, 0), end(DONE, 0)];
+        check(&datagram, &[Ok(()), Err(ErrorKind::Malformed), Ok(())]);
+    }
+
+    #[test]
+    fn answers_to_another_request_are_skipped() {
+        check(&[connection(9, 0), connection(0, 0), bad(9), end(DONE, 0)], &[Ok(())]);
+    }
+
+    #[test]
+    fn a_dump_that_failed_is_over() {
+        check(&[connection(0, 0), end(DONE, 12), connection(0, 0)], &[Ok(()), Err(ErrorKind::Refused)]);
+        check(&[end(OVERRUN, 0), connection(0, 0)], &[Err(ErrorKind::NoAnswer)]);
+    }
+}

@@ -1,0 +1,46 @@
+//! Read the Linux kernel's connection table over ctnetlink.
+//!
+//! [`Table`] reads, looks up, inserts and deletes what netfilter tracks: both tuples (so that translated addresses are visible),
+//! counters of packets and bytes, times, marks, zones, labels. It speaks ctnetlink itself, allocates nothing for a connection,
+//! and needs `CAP_NET_ADMIN` and no library.
+//!
+//! ```no_run
+//! use podtrail_conntrack::Table;
+//!
+//! let mut table = Table::open()?;
+//! let mut dump = table.dump()?;
+//! while let Some(connection) = dump.next() {
+//!     let connection = connection?;
+//!     let bytes = connection.original_counters.unwrap_or_default().bytes;
+//!     println!("{} {}, {bytes} bytes", connection.original.protocol, connection.original);
+//! }
+//! # Ok::<(), podtrail_conntrack::Error>(())
+//! ```
+//!
+//! # Main types
+//!
+//! - [`Table`]: the table of a network namespace. Another one's than the thread's is opened through
+//!   [`podtrail_netns::Netns`].
+//! - [`Dump`]: all connections, lent one at a time.
+//! - [`wire::Connection`], [`wire::Tuple`]: what is known of a connection.
+//! - [`wire`]: the bytes, for who has a socket of their own.
+//!
+//! # What it does not do
+//!
+//! It knows no pods, changes no sysctl and never zeroes a counter. Counters and times are there if the sysctls
+//! `net.netfilter.nf_conntrack_acct` and `nf_conntrack_timestamp` were on when a connection began. It does not filter, and does
+//! not listen to events.
+//!
+//! # Features
+//!
+//! None.
+
+mod dump;
+mod error;
+mod socket;
+mod table;
+pub mod wire;
+
+pub use dump::Dump;
+pub use error::{Error, ErrorKind, Result};
+pub use table::Table;
