@@ -1,4 +1,3 @@
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,8 +17,6 @@ use crate::{Config, Error};
 const GROUP: usize = 4096;
 /// A confirmation that differed from the watch is asked for again after this.
 const DOUBT: Duration = Duration::from_secs(2);
-/// What is late by so much is caught up, what is later is not: never a burst.
-const CATCH_UP: Duration = Duration::from_millis(250);
 /// At the end the disk has so long to get well.
 const LAST_TRIES: Duration = Duration::from_secs(5);
 /// How often retention is applied.
@@ -45,12 +42,6 @@ pub struct Committer {
     head: watch::Sender<u64>,
     targets: mpsc::Sender<Target>,
     schedule: Schedule<i64>,
-    /// Whom to ask for once more, and when; each once.
-    again: VecDeque<(Timestamp, i64)>,
-    asked_again: HashSet<i64>,
-    /// The rate allows no `GET` before this.
-    free: Instant,
-    spacing: Duration,
     retention: Retention,
     pruned: Instant,
     /// Retention has more to do than it did at once.
@@ -96,10 +87,6 @@ impl Committer {
             head,
             targets,
             schedule: Schedule::new(config.confirm_every, config.confirm_rate),
-            again: VecDeque::new(),
-            asked_again: HashSet::new(),
-            free: Instant::now(),
-            spacing: Duration::try_from_secs_f64(1.0 / config.confirm_rate).unwrap_or(Duration::MAX),
             retention: config.retention,
             pruned: Instant::now(),
             pruning: false,
@@ -169,8 +156,8 @@ impl Committer {
                 self.tracker.nodes(delta, now);
             }
             Input::Confirmed(id, got) => {
-                if self.tracker.confirmed(id, got, &self.store)? && self.asked_again.insert(id) {
-                    self.again.push_back((now.saturating_add(DOUBT), id));
+                if self.tracker.confirmed(id, got, &self.store)? {
+                    self.schedule.hasten(&id, now, DOUBT);
                 }
             }
             Input::Write(changes, reply) => {
@@ -222,20 +209,10 @@ impl Committer {
         }
         self.metrics.confirm_period(self.schedule.period(self.schedule.len()));
         self.metrics.ages(&self.tracker, now);
-        // What is asked again comes first, and counts towards the rate like all else.
-        let started = Instant::now();
-        while started >= self.free
-            && let Ok(room) = self.targets.try_reserve()
-        {
-            let again = self.again.pop_front_if(|(due, _)| *due <= now).map(|(_, id)| id);
-            if let Some(id) = again {
-                self.asked_again.remove(&id);
-            }
-            let Some(id) = again.or_else(|| self.schedule.due(now)) else { break };
+        while let Ok(room) = self.targets.try_reserve() {
+            let Some(id) = self.schedule.due(now) else { break };
             if let Some((namespace, name)) = self.tracker.target(id) {
                 room.send(Target { id, namespace: namespace.to_string(), name: name.to_owned() });
-                let from = started.checked_sub(CATCH_UP).map_or(self.free, |least| self.free.max(least));
-                self.free = from.checked_add(self.spacing).unwrap_or(started);
             }
         }
     }

@@ -66,6 +66,15 @@ impl<K: Clone + Eq + Hash> Schedule<K> {
         place.is_some_and(|place| self.queue.remove(&place).is_some())
     }
 
+    /// Has a key that is there confirmed `after` so long already, if that is sooner than its turn.
+    pub fn hasten(&mut self, key: &K, now: Timestamp, after: Duration) {
+        let due = self.steady(now).saturating_add(after);
+        if self.keys.get(key).is_some_and(|(turn, _)| due < *turn) {
+            self.remove(key);
+            self.put(key.clone(), due);
+        }
+    }
+
     /// The key to confirm now, if one is due and the rate allows; it is due again a period from now.
     pub fn due(&mut self, now: Timestamp) -> Option<K> {
         let now = self.steady(now);
@@ -190,6 +199,22 @@ mod tests {
         let turns = (1..=1000).map(|turn| at(f64::from(turn) * 0.07));
         let given: usize = turns.map(|now| std::iter::from_fn(|| schedule.due(now)).count()).sum();
         assert!((1350..=1410).contains(&given), "{given} in 70 s");
+    }
+
+    #[test]
+    fn a_key_that_is_hastened_comes_sooner_and_once_and_then_in_its_turn() {
+        let mut schedule = Schedule::new(5 * MINUTE, 20.0);
+        (0..10).for_each(|key| schedule.insert(key, at(0.0)));
+        while schedule.due(at(301.0)).is_some() {}
+        let given = run(&mut schedule, at(301.0), MINUTE);
+        let left = (0..10).find(|key| !given.iter().any(|(_, done)| done == key)).unwrap();
+        for _ in 0..2 {
+            schedule.hasten(&left, at(361.0), Duration::from_secs(2));
+        }
+        schedule.hasten(&99, at(361.0), Duration::from_secs(2));
+        assert_eq!((schedule.len(), schedule.due(at(362.9))), (10, None));
+        assert_eq!(schedule.due(at(363.0)), Some(left));
+        assert_eq!((schedule.len(), schedule.due(at(364.0))), (10, None));
     }
 
     #[test]
