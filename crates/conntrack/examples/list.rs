@@ -5,8 +5,8 @@
 use std::fmt;
 use std::io::{BufWriter, Write, stdout};
 
-use podtrail_conntrack::Table;
 use podtrail_conntrack::wire::{Connection, Counters, Status};
+use podtrail_conntrack::{Filter, Table};
 use podtrail_netns::Netns;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => Table::open()?,
     };
     let mut out = BufWriter::new(stdout().lock());
-    let mut dump = table.dump()?;
+    let mut dump = table.dump(&Filter::default())?;
     while let Some(connection) = dump.next() {
         writeln!(out, "{}", Line(&connection?))?;
     }

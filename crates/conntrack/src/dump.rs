@@ -1,24 +1,41 @@
 use std::ops::Range;
 
-use crate::table::unreadable;
-use crate::wire::{Connection, Kind};
-use crate::{Error, ErrorKind, Result, Table};
+use rustix::io::Errno;
 
-/// The connections of a table, one after the other: a lending iterator, because each is read in the buffer that the next may
+use crate::table::unreadable;
+use crate::wire::{Connection, Kind, Message};
+use crate::{Error, ErrorKind, Filter, Result, Table};
+
+/// The connections of a table that match a filter, one after the other: a lending iterator, because each is read in the buffer that the next may
 /// overwrite.
 ///
 /// Nothing is allocated for a connection. A dump may be dropped before its end; the next request then reads and forgets the rest.
 #[derive(Debug)]
 pub struct Dump<'t> {
     table: &'t mut Table,
+    /// `None` wants all.
+    filter: Option<Filter>,
+    /// What the kernel was asked for, and what it will be asked for after that.
+    asked: Filter,
+    next: Option<Filter>,
     rest: Range<usize>,
+    received: u64,
     is_interrupted: bool,
     is_over: bool,
 }
 
 impl<'t> Dump<'t> {
-    pub(crate) const fn new(table: &'t mut Table) -> Self {
-        Self { table, rest: 0..0, is_interrupted: false, is_over: false }
+    /// `kernel_filter` is what of `filter` the kernel may be asked for.
+    pub(crate) fn begin(table: &'t mut Table, filter: &Filter, kernel_filter: Filter) -> Result<Self> {
+        let (asked, next) = kernel_filter.by_family();
+        let mut dump = Self::new(table, filter, asked, next);
+        dump.ask(asked)?;
+        Ok(dump)
+    }
+
+    fn new(table: &'t mut Table, filter: &Filter, asked: Filter, next: Option<Filter>) -> Self {
+        let filter = (*filter != Filter::default()).then_some(*filter);
+        Self { table, filter, asked, next, rest: 0..0, received: 0, is_interrupted: false, is_over: false }
     }
 
     /// The next connection, or `None` after the last.
@@ -37,6 +54,12 @@ impl<'t> Dump<'t> {
         }
     }
 
+    /// How many connections the kernel has sent so far. Where that is more than came from [`next`](Self::next), the rest of the
+    /// filter was applied here.
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
     fn advance(&mut self) -> Result<Option<Range<usize>>> {
         while !self.is_over {
             let range = match self.table.next_message(&mut self.rest) {
@@ -49,7 +72,12 @@ impl<'t> Dump<'t> {
             let message = self.table.message(range.clone());
             self.is_interrupted |= message.is_interrupted();
             match message.kind() {
-                Kind::Connection => return Ok(Some(range)),
+                Kind::Connection => {
+                    self.received += 1;
+                    if self.is_wanted(&message) {
+                        return Ok(Some(range));
+                    }
+                }
                 Kind::Done | Kind::Error => {
                     let errno = message.errno().map_err(unreadable);
                     self.is_over = true;
@@ -66,9 +94,29 @@ impl<'t> Dump<'t> {
         Ok(None)
     }
 
-    fn end(&self, errno: i32) -> Result<()> {
-        if errno != 0 {
+    /// A connection that cannot be read is wanted, as an error. The caller reads it again: what was read cannot be lent before it
+    /// is known to be the next.
+    fn is_wanted(&self, message: &Message<'_>) -> bool {
+        let Some(filter) = self.filter else { return true };
+        message.connection().map_or(true, |connection| filter.matches(&connection))
+    }
+
+    fn ask(&mut self, filter: Filter) -> Result<()> {
+        self.table.ask_for_dump(&filter)?;
+        self.asked = filter;
+        self.is_over = false;
+        Ok(())
+    }
+
+    fn end(&mut self, errno: i32) -> Result<()> {
+        let simple = self.asked.family_only();
+        if is_refusal(errno) && self.asked != simple {
+            // Nothing has come yet: the kernel looks at the whole request first.
+            self.ask(simple)
+        } else if errno != 0 {
             Err(Error::refused(errno))
+        } else if let Some(next) = self.next.take() {
+            self.ask(next)
         } else if self.is_interrupted {
             Err(Error::new(ErrorKind::Interrupted, "the connection table changed too much while it was read"))
         } else {
@@ -77,11 +125,18 @@ impl<'t> Dump<'t> {
     }
 }
 
+/// Whether an error says that the kernel cannot filter so.
+fn is_refusal(errno: i32) -> bool {
+    [Errno::INVAL, Errno::OPNOTSUPP, Errno::RANGE].map(Errno::raw_os_error).contains(&errno)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Family;
     use crate::wire::{self, Protocol, REQUEST_ROOM, Tuple};
 
+    const ERROR: u16 = 2;
     const DONE: u16 = 3;
     const OVERRUN: u16 = 4;
     const DUMP_INTR: u8 = 0x10;
@@ -116,7 +171,7 @@ mod tests {
     #[track_caller]
     fn check(datagram: &[Vec<u8>], expected: &[Result<(), ErrorKind>]) {
         let mut table = Table::open().unwrap();
-        let mut dump = Dump::new(&mut table);
+        let mut dump = Dump::new(&mut table, &Filter::default(), Filter::default(), None);
         dump.rest = 0..dump.table.load(&datagram.concat());
         let mut found = Vec::new();
         while let Some(connection) = dump.next() {
@@ -141,6 +196,19 @@ mod tests {
     #[test]
     fn answers_to_another_request_are_skipped() {
         check(&[connection(9, 0), connection(0, 0), bad(9), end(DONE, 0)], &[Ok(())]);
+    }
+
+    #[test]
+    fn a_filter_that_the_kernel_refuses_is_applied_here() {
+        for errno in [22, 34, 95] {
+            let mut table = Table::open().unwrap();
+            let filter = Filter::default().family(Family::V6).mark(1, 1);
+            let mut dump = Dump::new(&mut table, &filter, filter, None);
+            dump.rest = 0..dump.table.load(&end(ERROR, errno));
+            // Without the capability the kernel does not answer to the second request.
+            assert!(dump.next().is_none_or(|answer| answer.map_err(|e| e.kind()) != Err(ErrorKind::Refused)));
+            assert_eq!((dump.asked, dump.filter), (Filter::default().family(Family::V6), Some(filter)));
+        }
     }
 
     #[test]

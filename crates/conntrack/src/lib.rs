@@ -5,10 +5,10 @@
 //! and needs `CAP_NET_ADMIN` and no library.
 //!
 //! ```no_run
-//! use podtrail_conntrack::Table;
+//! use podtrail_conntrack::{Filter, Table};
 //!
 //! let mut table = Table::open()?;
-//! let mut dump = table.dump()?;
+//! let mut dump = table.dump(&Filter::default())?;
 //! while let Some(connection) = dump.next() {
 //!     let connection = connection?;
 //!     let bytes = connection.original_counters.unwrap_or_default().bytes;
@@ -22,14 +22,14 @@
 //! - [`Table`]: the table of a network namespace. Another one's than the thread's is opened through
 //!   [`podtrail_netns::Netns`].
 //! - [`Dump`]: all connections, lent one at a time.
+//! - [`Filter`]: which of them are wanted; the kernel leaves out what it can.
 //! - [`wire::Connection`], [`wire::Tuple`]: what is known of a connection.
 //! - [`wire`]: the bytes, for who has a socket of their own.
 //!
 //! # What it does not do
 //!
 //! It knows no pods, changes no sysctl and never zeroes a counter. Counters and times are there if the sysctls
-//! `net.netfilter.nf_conntrack_acct` and `nf_conntrack_timestamp` were on when a connection began. It does not filter, and does
-//! not listen to events.
+//! `net.netfilter.nf_conntrack_acct` and `nf_conntrack_timestamp` were on when a connection began. It does not listen to events.
 //!
 //! # Features
 //!
@@ -37,10 +37,12 @@
 
 mod dump;
 mod error;
+mod filter;
 mod socket;
 mod table;
 pub mod wire;
 
 pub use dump::Dump;
 pub use error::{Error, ErrorKind, Result};
+pub use filter::{Family, Filter};
 pub use table::Table;

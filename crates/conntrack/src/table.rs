@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::dump::Dump;
 use crate::socket::Socket;
 use crate::wire::{self, Connection, Kind, Malformed, Message, Messages, REQUEST_ROOM, Tuple};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Filter, Result};
 
 /// The kernel makes datagrams of at most 32 KiB for a dump (`netlink_dump`).
 const BUFFER: usize = 64 * 1024;
@@ -21,6 +21,7 @@ pub struct Table {
     sequence: u32,
     /// A dump was left before its end: the kernel begins no other one on this socket until it has been read.
     pub(crate) is_dumping: bool,
+    filters_replies: Option<bool>,
 }
 
 impl Table {
@@ -31,7 +32,8 @@ impl Table {
     /// If the kernel has no netfilter netlink sockets, or no descriptor is left. Whether `CAP_NET_ADMIN` is missing turns out with
     /// the first request.
     pub fn open() -> Result<Self> {
-        Ok(Self { socket: Socket::open()?, buffer: vec![0; BUFFER].into(), sequence: 0, is_dumping: false })
+        let buffer = vec![0; BUFFER].into();
+        Ok(Self { socket: Socket::open()?, buffer, sequence: 0, is_dumping: false, filters_replies: None })
     }
 
     /// Opens the table of a network namespace, and stays out of it.
@@ -46,17 +48,18 @@ impl Table {
         })?
     }
 
-    /// Reads all connections.
+    /// Reads the connections that match a filter.
     ///
-    /// A connection that begins or ends meanwhile is in it or not. Nothing in the kernel is changed: counters are not zeroed.
+    /// A connection that begins or ends meanwhile is in it or not. Nothing in the kernel is changed: counters are not zeroed. The
+    /// kernel filters as far as it can, and what it sends is matched again: the result is the same with every kernel.
     ///
     /// # Errors
     ///
     /// If the request cannot be sent. What the kernel answers to it comes from [`Dump::next`].
-    pub fn dump(&mut self) -> Result<Dump<'_>> {
-        self.send(wire::dump)?;
-        self.is_dumping = true;
-        Ok(Dump::new(self))
+    pub fn dump(&mut self, filter: &Filter) -> Result<Dump<'_>> {
+        let kernel_filter =
+            if filter.asks_for_reply() && !self.filters_replies()? { filter.without_reply() } else { *filter };
+        Dump::begin(self, filter, kernel_filter)
     }
 
     /// Looks up the connection of which `tuple` is one direction.
@@ -122,6 +125,26 @@ impl Table {
         }
     }
 
+    pub(crate) fn ask_for_dump(&mut self, filter: &Filter) -> Result<()> {
+        self.send(|buffer, sequence| wire::dump(buffer, sequence, filter))?;
+        self.is_dumping = true;
+        Ok(())
+    }
+
+    /// Whether the kernel filters by the reply's tuple as it should; asked once.
+    fn filters_replies(&mut self) -> Result<bool> {
+        if let Some(known) = self.filters_replies {
+            return Ok(known);
+        }
+        self.send(wire::dump_of_half_a_reply)?;
+        self.is_dumping = true;
+        let errno = self.skip_dump()?;
+        let filters = errno == Some(INVALID);
+        // Without the capability nothing is known yet.
+        self.filters_replies = (errno == Some(0) || filters).then_some(filters);
+        Ok(filters)
+    }
+
     fn send(&mut self, encode: impl FnOnce(&mut [u8], u32) -> Result<&[u8], Malformed>) -> Result<()> {
         if self.is_dumping {
             self.skip_dump()?;
@@ -133,17 +156,25 @@ impl Table {
         self.socket.send(request)
     }
 
-    fn skip_dump(&mut self) -> Result<()> {
+    /// Reads and forgets the rest of a dump, and says with which error it ended, if that can be read.
+    fn skip_dump(&mut self) -> Result<Option<i32>> {
         let mut rest = 0..0;
+        let mut errno = None;
         while self.is_dumping {
             match self.next_message(&mut rest) {
-                Ok(range) => self.is_dumping = !matches!(self.message(range).kind(), Kind::Done | Kind::Error),
+                Ok(range) => {
+                    let message = self.message(range);
+                    if matches!(message.kind(), Kind::Done | Kind::Error) {
+                        errno = message.errno().ok();
+                        self.is_dumping = false;
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::Malformed => {}
                 Err(e) if e.kind() == ErrorKind::NoAnswer => self.is_dumping = false,
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(errno)
     }
 
     /// The next message that answers the last request, as a range of the buffer. `rest` is what has not been read yet of the
@@ -187,6 +218,9 @@ impl fmt::Debug for Table {
 
 /// What the kernel says of a connection that is not there.
 const NO_SUCH_CONNECTION: i32 = Errno::NOENT.raw_os_error();
+
+/// What the kernel says of a request that is not complete.
+const INVALID: i32 = Errno::INVAL.raw_os_error();
 
 enum Answer {
     /// It is in this range of the buffer.

@@ -6,16 +6,17 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+mod namespace;
+
 use std::net::SocketAddr;
 use std::thread;
 
+use namespace::fresh;
 use podtrail_conntrack::wire::{Connection, Counters, Protocol, Status, TcpState, Transport, Tuple};
-use podtrail_conntrack::{ErrorKind, Table};
+use podtrail_conntrack::{ErrorKind, Filter, Table};
 use podtrail_netns::Netns;
-use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, SocketType};
-use rustix::thread::UnshareFlags;
 
 #[test]
 fn a_dump_shows_what_was_inserted() {
@@ -29,7 +30,7 @@ fn a_dump_shows_what_was_inserted() {
     }
 
     let mut dumped = 0;
-    let mut dump = table.dump().unwrap();
+    let mut dump = table.dump(&Filter::default()).unwrap();
     while let Some(connection) = dump.next() {
         let connection = connection.unwrap();
         let expected = inserted.iter().find(|c| (c.original, c.zone) == (connection.original, connection.zone));
@@ -84,9 +85,9 @@ fn a_dump_of_many_datagrams_may_be_left_and_a_flush_leaves_nothing() {
             .unwrap();
     }
     // 2000 connections are many datagrams, which the next request must not take for its answer.
-    assert!(table.dump().unwrap().next().unwrap().is_ok());
+    assert!(table.dump(&Filter::default()).unwrap().next().unwrap().is_ok());
     assert_eq!(count(&mut table), usize::from(MANY));
-    assert!(table.dump().unwrap().next().unwrap().is_ok());
+    assert!(table.dump(&Filter::default()).unwrap().next().unwrap().is_ok());
     table.flush().unwrap();
     assert_eq!(count(&mut table), 0);
 }
@@ -123,7 +124,7 @@ fn the_capability_that_is_missing_is_named() {
         let mut sets = rustix::thread::capabilities(None).unwrap();
         sets.effective.remove(rustix::thread::CapabilitySet::NET_ADMIN);
         rustix::thread::set_capabilities(None, sets).unwrap();
-        table.dump().unwrap().next().unwrap().map(|_| ()).unwrap_err()
+        table.dump(&Filter::default()).unwrap().next().unwrap().map(|_| ()).unwrap_err()
     })
     .join()
     .unwrap();
@@ -188,7 +189,7 @@ fn pair(protocol: Protocol, src: &str, dst: &str) -> Tuple {
 }
 
 fn count(table: &mut Table) -> usize {
-    let mut dump = table.dump().unwrap();
+    let mut dump = table.dump(&Filter::default()).unwrap();
     let mut count = 0;
     while let Some(connection) = dump.next() {
         connection.unwrap();
@@ -200,22 +201,6 @@ fn count(table: &mut Table) -> usize {
 fn switch_on(netns: &Netns, what: &str) {
     let path = format!("/proc/sys/net/netfilter/nf_conntrack_{what}");
     netns.run(|| std::fs::write(path, "1")).unwrap().unwrap();
-}
-
-/// A network namespace that nobody else is in; `None`, said aloud, if one may not be made.
-fn fresh() -> Option<Netns> {
-    let make = || {
-        #[expect(deprecated, reason = "the safe form; of what it warns about, a network namespace does nothing")]
-        rustix::thread::unshare(UnshareFlags::NEWNET)?;
-        Ok(Netns::current().unwrap())
-    };
-    match thread::spawn(make).join().unwrap() {
-        Err(Errno::PERM) => {
-            eprintln!("skipped: a network namespace of one's own, with CAP_NET_ADMIN in it, needs root");
-            None
-        }
-        made => Some(made.unwrap()),
-    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

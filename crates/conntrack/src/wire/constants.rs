@@ -45,7 +45,10 @@ pub(super) const CTA_COUNTERS_REPLY: u16 = 10;
 pub(super) const CTA_ID: u16 = 12;
 pub(super) const CTA_ZONE: u16 = 18;
 pub(super) const CTA_TIMESTAMP: u16 = 20;
+pub(super) const CTA_MARK_MASK: u16 = 21;
 pub(super) const CTA_LABELS: u16 = 22;
+pub(super) const CTA_FILTER: u16 = 25;
+pub(super) const CTA_STATUS_MASK: u16 = 26;
 
 /// The same header: `enum ctattr_tuple`.
 pub(super) const CTA_TUPLE_IP: u16 = 1;
@@ -85,3 +88,14 @@ pub(super) const CTA_TIMESTAMP_STOP: u16 = 2;
 
 /// The same header: `enum ctattr_help`.
 pub(super) const CTA_HELP_NAME: u16 = 1;
+
+/// The same header: `enum ctattr_filter`.
+pub(super) const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+pub(super) const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+
+/// net/netfilter/nf_internals.h: the bits of a filter's flags, which no header for programs has.
+pub(super) const CTA_FILTER_IP_SRC: u32 = 1;
+pub(super) const CTA_FILTER_IP_DST: u32 = 1 << 1;
+pub(super) const CTA_FILTER_PROTO_NUM: u32 = 1 << 3;
+pub(super) const CTA_FILTER_PROTO_SRC_PORT: u32 = 1 << 4;
+pub(super) const CTA_FILTER_PROTO_DST_PORT: u32 = 1 << 5;

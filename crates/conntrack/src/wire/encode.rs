@@ -6,19 +6,41 @@ use super::constants::*;
 use super::malformed::{Malformed, MalformedKind};
 use super::message::conntrack;
 use super::tuple::{Protocol, Transport, Tuple};
+use crate::Filter;
+use crate::filter::{Ends, Family};
 
 type Result<T> = std::result::Result<T, Malformed>;
 
 /// Room for any request about a connection whose helper and labels are the kernel's: names and labels have up to 16 bytes.
 pub const REQUEST_ROOM: usize = 1024;
 
-/// Asks for a dump of all connections; [`Done`](super::Kind::Done) ends the answer.
+/// Asks for a dump of the connections that match a filter; [`Done`](super::Kind::Done) ends the answer.
+///
+/// What comes must be [matched](Filter::matches) again. A kernel ignores what it does not know, and is not asked for what it cannot
+/// do: any of four addresses or ports, ports without a protocol, protocols and ports without a family, addresses of IPv6. Kernels
+/// may refuse with an [`Error`](super::Kind::Error) what they were built without. What is asked of the reply's direction they
+/// must be known to do: see [`dump_of_half_a_reply`].
 ///
 /// # Errors
 ///
 /// If it does not fit into `buffer`.
-pub fn dump(buffer: &mut [u8], sequence: u32) -> Result<&[u8]> {
-    encode(buffer, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, sequence, AF_UNSPEC, |_| Ok(()))
+pub fn dump<'b>(buffer: &'b mut [u8], sequence: u32, filter: &Filter) -> Result<&'b [u8]> {
+    encode(buffer, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, sequence, family(filter), |out| out.filter(filter))
+}
+
+/// Asks for what the kernel must refuse with `EINVAL`: to match a part of the reply's tuple that is not there.
+///
+/// Kernels that filter replies by what is asked of the original direction accept it, as do those that do not filter at all; the
+/// former must not be asked for replies.
+///
+/// # Errors
+///
+/// If it does not fit into `buffer`.
+pub fn dump_of_half_a_reply(buffer: &mut [u8], sequence: u32) -> Result<&[u8]> {
+    encode(buffer, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, sequence, AF_INET, |out| {
+        out.nested(CTA_TUPLE_REPLY, |_| Ok(()))?;
+        out.nested(CTA_FILTER, |out| out.attribute(CTA_FILTER_REPLY_FLAGS, &CTA_FILTER_IP_SRC.to_ne_bytes()))
+    })
 }
 
 /// Asks for the connection of which `tuple` is one direction. The answer is it, or an [`Error`](super::Kind::Error).
@@ -93,6 +115,14 @@ fn encode(
     Ok(&buffer[..length])
 }
 
+fn family(filter: &Filter) -> u8 {
+    match filter.known_family() {
+        None => AF_UNSPEC,
+        Some(Family::V4) => AF_INET,
+        Some(Family::V6) => AF_INET6,
+    }
+}
+
 struct Encoder<'b> {
     buffer: &'b mut [u8],
     length: usize,
@@ -129,6 +159,70 @@ impl Encoder<'_> {
         }
         self.optional(CTA_ID, connection.id.map(u32::to_be_bytes))?;
         self.zone(CTA_ZONE, connection.zone)
+    }
+
+    fn filter(&mut self, filter: &Filter) -> Result<()> {
+        self.optional(CTA_ZONE, filter.zone.map(u16::to_be_bytes))?;
+        if let Some(mark) = filter.mark {
+            self.attribute(CTA_MARK, &mark.value.to_be_bytes())?;
+            self.attribute(CTA_MARK_MASK, &mark.mask.to_be_bytes())?;
+        }
+        // The kernel refuses an empty mask of this one.
+        if let Some(status) = filter.status.filter(|status| status.mask != 0) {
+            self.attribute(CTA_STATUS, &status.value.to_be_bytes())?;
+            self.attribute(CTA_STATUS_MASK, &status.mask.to_be_bytes())?;
+        }
+        if filter.known_family().is_none() {
+            return Ok(());
+        }
+        let original = self.part_of_tuple(CTA_TUPLE_ORIG, filter.protocol, &filter.original)?;
+        let reply = self.part_of_tuple(CTA_TUPLE_REPLY, filter.protocol, &filter.reply)?;
+        if original | reply == 0 {
+            return Ok(());
+        }
+        self.nested(CTA_FILTER, |out| {
+            // These are not in the order of the network.
+            out.attribute(CTA_FILTER_ORIG_FLAGS, &original.to_ne_bytes())?;
+            out.attribute(CTA_FILTER_REPLY_FLAGS, &reply.to_ne_bytes())
+        })
+    }
+
+    /// Writes what is asked of a direction, and says what that is, as bits.
+    fn part_of_tuple(&mut self, id: u16, protocol: Option<Protocol>, ends: &Ends) -> Result<u32> {
+        // Every kernel that has this filter, up to 6.18 at least, takes the connections that do not have an address of IPv6
+        // (ctnetlink_filter_match_tuple).
+        let v4 = |address| match address {
+            Some(IpAddr::V4(address)) => Some(address.octets()),
+            _ => None,
+        };
+        let (src, dst) = (v4(ends.src), v4(ends.dst));
+        let port = |port: Option<u16>| port.filter(|_| protocol.is_some()).map(u16::to_be_bytes);
+        let (src_port, dst_port) = (port(ends.src_port), port(ends.dst_port));
+        // Both directions have one protocol: asking for it once is enough.
+        let has_protocol = protocol.filter(|_| id == CTA_TUPLE_ORIG || src_port.or(dst_port).is_some());
+        let parts = [
+            (src.is_some(), CTA_FILTER_IP_SRC),
+            (dst.is_some(), CTA_FILTER_IP_DST),
+            (has_protocol.is_some(), CTA_FILTER_PROTO_NUM),
+            (src_port.is_some(), CTA_FILTER_PROTO_SRC_PORT),
+            (dst_port.is_some(), CTA_FILTER_PROTO_DST_PORT),
+        ];
+        let flags = parts.iter().filter(|(is_there, _)| *is_there).fold(0, |flags, (_, bit)| flags | bit);
+        if flags == 0 {
+            return Ok(0);
+        }
+        self.nested(id, |out| {
+            out.nested(CTA_TUPLE_IP, |out| {
+                out.optional(CTA_IP_V4_SRC, src)?;
+                out.optional(CTA_IP_V4_DST, dst)
+            })?;
+            out.nested(CTA_TUPLE_PROTO, |out| {
+                out.optional(CTA_PROTO_NUM, has_protocol.map(|protocol| [protocol.0]))?;
+                out.optional(CTA_PROTO_SRC_PORT, src_port)?;
+                out.optional(CTA_PROTO_DST_PORT, dst_port)
+            })
+        })?;
+        Ok(flags)
     }
 
     fn tuple(&mut self, id: u16, tuple: &Tuple) -> Result<()> {

@@ -29,7 +29,7 @@ mod tests;
 mod tuple;
 
 pub use connection::{Connection, Counters, Status, TcpState};
-pub use encode::{REQUEST_ROOM, delete, dump, flush, get, insert};
+pub use encode::{REQUEST_ROOM, delete, dump, dump_of_half_a_reply, flush, get, insert};
 pub use malformed::{Malformed, MalformedKind};
 pub use message::{Kind, Message, Messages};
 pub use tuple::{Protocol, Transport, Tuple};
