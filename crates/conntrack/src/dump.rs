@@ -33,7 +33,7 @@ impl<'t> Dump<'t> {
         Ok(dump)
     }
 
-    fn new(table: &'t mut Table, filter: &Filter, asked: Filter, next: Option<Filter>) -> Self {
+    pub(crate) fn new(table: &'t mut Table, filter: &Filter, asked: Filter, next: Option<Filter>) -> Self {
         let filter = (*filter != Filter::default()).then_some(*filter);
         Self { table, filter, asked, next, rest: 0..0, received: 0, is_interrupted: false, is_over: false }
     }

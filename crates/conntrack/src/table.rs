@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::dump::Dump;
 use crate::socket::Socket;
-use crate::wire::{self, Connection, Kind, Malformed, Message, Messages, REQUEST_ROOM, Tuple};
+use crate::wire::{self, Connection, Kind, Malformed, Message, Messages, REQUEST_ROOM, Stats, Tuple};
 use crate::{Error, ErrorKind, Filter, Result};
 
 /// The kernel makes datagrams of at most 32 KiB for a dump (`netlink_dump`).
@@ -62,6 +62,30 @@ impl Table {
         Dump::begin(self, filter, kernel_filter)
     }
 
+    /// Reads the connections that have ended while an event of that could not be delivered yet: in the reliable mode the kernel
+    /// keeps them until each listener has room.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump`](Self::dump).
+    pub fn dying(&mut self) -> Result<Dump<'_>> {
+        self.send(wire::dying)?;
+        self.is_dumping = true;
+        Ok(Dump::new(self, &Filter::default(), Filter::default(), None))
+    }
+
+    /// How full the table is, and what the kernel has counted in its namespace.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses, does not answer, or answers what cannot be understood.
+    pub fn stats(&mut self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        self.add_stats(&mut stats, wire::stats)?;
+        self.add_stats(&mut stats, wire::stats_cpu)?;
+        Ok(stats)
+    }
+
     /// Looks up the connection of which `tuple` is one direction.
     ///
     /// # Errors
@@ -109,6 +133,25 @@ impl Table {
     /// How many datagrams were ignored because they were not from the kernel: other processes may send to a netlink socket.
     pub const fn foreign(&self) -> u64 {
         self.socket.foreign()
+    }
+
+    fn add_stats(&mut self, stats: &mut Stats, request: fn(&mut [u8], u32) -> Result<&[u8], Malformed>) -> Result<()> {
+        self.send(request)?;
+        self.is_dumping = true;
+        let mut rest = 0..0;
+        loop {
+            let range = self.next_message(&mut rest)?;
+            let message = self.message(range);
+            match message.kind() {
+                Kind::Done | Kind::Error => {
+                    let errno = message.errno().map_err(unreadable);
+                    self.is_dumping = false;
+                    return Answer::Errno(errno?).acknowledged();
+                }
+                Kind::Other(_) => stats.add(&message).map_err(unreadable)?,
+                _ => {}
+            }
+        }
     }
 
     fn ask(&mut self, encode: impl FnOnce(&mut [u8], u32) -> Result<&[u8], Malformed>) -> Result<Answer> {

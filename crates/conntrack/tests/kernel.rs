@@ -93,6 +93,25 @@ fn a_dump_of_many_datagrams_may_be_left_and_a_flush_leaves_nothing() {
 }
 
 #[test]
+fn the_table_says_how_full_it_is_and_what_the_kernel_counted() {
+    let Some(netns) = fresh() else { return };
+    let mut table = Table::open_in(&netns).unwrap();
+    let empty = table.stats().unwrap();
+    assert_eq!((empty.entries, empty.insert), (0, 0));
+    assert!(empty.max_entries.is_some_and(|max| max > 0), "{empty:?}");
+    for connection in connections() {
+        table.insert(&connection).unwrap();
+    }
+    let stats = table.stats().unwrap();
+    assert_eq!(usize::try_from(stats.entries).unwrap(), connections().len());
+    assert_eq!(stats.insert, u64::from(stats.entries), "{stats:?}");
+    // Nobody listens, so that nobody is told of the ends.
+    table.flush().unwrap();
+    assert!(table.dying().unwrap().next().is_none());
+    assert_eq!(table.stats().unwrap().entries, 0);
+}
+
+#[test]
 fn messages_of_processes_are_ignored_and_counted() {
     let Some(netns) = fresh() else { return };
     let mut table = Table::open_in(&netns).unwrap();

@@ -26,6 +26,9 @@ pub(super) const NFNL_SUBSYS_CTNETLINK: u8 = 1;
 pub(super) const IPCTNL_MSG_CT_NEW: u8 = 0;
 pub(super) const IPCTNL_MSG_CT_GET: u8 = 1;
 pub(super) const IPCTNL_MSG_CT_DELETE: u8 = 2;
+pub(super) const IPCTNL_MSG_CT_GET_STATS_CPU: u8 = 4;
+pub(super) const IPCTNL_MSG_CT_GET_STATS: u8 = 5;
+pub(super) const IPCTNL_MSG_CT_GET_DYING: u8 = 6;
 
 /// linux/socket.h, as `nfgen_family`.
 pub(super) const AF_UNSPEC: u8 = 0;
@@ -88,6 +91,22 @@ pub(super) const CTA_TIMESTAMP_STOP: u16 = 2;
 
 /// The same header: `enum ctattr_help`.
 pub(super) const CTA_HELP_NAME: u16 = 1;
+
+/// The same header: `enum ctattr_stats_cpu`.
+pub(super) const CTA_STATS_FOUND: u16 = 2;
+pub(super) const CTA_STATS_INVALID: u16 = 4;
+pub(super) const CTA_STATS_INSERT: u16 = 8;
+pub(super) const CTA_STATS_INSERT_FAILED: u16 = 9;
+pub(super) const CTA_STATS_DROP: u16 = 10;
+pub(super) const CTA_STATS_EARLY_DROP: u16 = 11;
+pub(super) const CTA_STATS_ERROR: u16 = 12;
+pub(super) const CTA_STATS_SEARCH_RESTART: u16 = 13;
+pub(super) const CTA_STATS_CLASH_RESOLVE: u16 = 14;
+pub(super) const CTA_STATS_CHAIN_TOOLONG: u16 = 15;
+
+/// The same header: `enum ctattr_stats_global`.
+pub(super) const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
+pub(super) const CTA_STATS_GLOBAL_MAX_ENTRIES: u16 = 2;
 
 /// The same header: `enum ctattr_filter`.
 pub(super) const CTA_FILTER_ORIG_FLAGS: u16 = 1;

@@ -43,6 +43,35 @@ pub fn dump_of_half_a_reply(buffer: &mut [u8], sequence: u32) -> Result<&[u8]> {
     })
 }
 
+/// Asks for a dump of the connections that ended and that not all listeners to events could be told of yet;
+/// [`Done`](super::Kind::Done) ends the answer.
+///
+/// # Errors
+///
+/// If it does not fit into `buffer`.
+pub fn dying(buffer: &mut [u8], sequence: u32) -> Result<&[u8]> {
+    encode(buffer, IPCTNL_MSG_CT_GET_DYING, NLM_F_REQUEST | NLM_F_DUMP, sequence, AF_UNSPEC, |_| Ok(()))
+}
+
+/// Asks how full the table is. The answer is for [`Stats::add`](super::Stats::add), and an [`Error`](super::Kind::Error) that says 0
+/// comes after it.
+///
+/// # Errors
+///
+/// If it does not fit into `buffer`.
+pub fn stats(buffer: &mut [u8], sequence: u32) -> Result<&[u8]> {
+    encode(buffer, IPCTNL_MSG_CT_GET_STATS, NLM_F_REQUEST | NLM_F_ACK, sequence, AF_UNSPEC, |_| Ok(()))
+}
+
+/// Asks for what each CPU has counted. The answers are for [`Stats::add`](super::Stats::add); [`Done`](super::Kind::Done) ends them.
+///
+/// # Errors
+///
+/// If it does not fit into `buffer`.
+pub fn stats_cpu(buffer: &mut [u8], sequence: u32) -> Result<&[u8]> {
+    encode(buffer, IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_REQUEST | NLM_F_DUMP, sequence, AF_UNSPEC, |_| Ok(()))
+}
+
 /// Asks for the connection of which `tuple` is one direction. The answer is it, or an [`Error`](super::Kind::Error).
 ///
 /// # Errors

@@ -13,7 +13,7 @@ pub struct Message<'a> {
     kind: Kind,
     flags: u16,
     sequence: u32,
-    payload: &'a [u8],
+    pub(super) payload: &'a [u8],
 }
 
 /// What a message is.

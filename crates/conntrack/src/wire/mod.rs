@@ -24,12 +24,14 @@ mod encode;
 mod malformed;
 mod message;
 mod parse;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod tuple;
 
 pub use connection::{Connection, Counters, Status, TcpState};
-pub use encode::{REQUEST_ROOM, delete, dump, dump_of_half_a_reply, flush, get, insert};
+pub use encode::{REQUEST_ROOM, delete, dump, dump_of_half_a_reply, dying, flush, get, insert, stats, stats_cpu};
 pub use malformed::{Malformed, MalformedKind};
 pub use message::{Kind, Message, Messages};
+pub use stats::Stats;
 pub use tuple::{Protocol, Transport, Tuple};

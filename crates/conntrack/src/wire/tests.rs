@@ -200,6 +200,31 @@ fn a_datagram_may_have_many_messages_and_need_not_have_an_end() {
 }
 
 #[test]
+fn what_the_cpus_counted_is_added_up() {
+    let header = vec![AF_UNSPEC, 0, 0, 0];
+    let table = [header.clone(), attribute(CTA_STATS_GLOBAL_ENTRIES, &[0, 0, 0, 5])].concat();
+    let cpu = [header, attribute(CTA_STATS_DROP, &[0xff; 4]), attribute(CTA_STATS_FOUND, &[0, 0, 0, 1])].concat();
+    let cpu = [cpu, attribute(900, &[0, 0, 0, 1])].concat();
+    let datagram = [message(0x105, 0, &table), message(0x104, 2, &cpu), message(0x104, 2, &cpu)].concat();
+    let mut stats = Stats::default();
+    for message in Messages::new(&datagram) {
+        stats.add(&message.unwrap()).unwrap();
+    }
+    assert_eq!((stats.entries, stats.max_entries), (5, None));
+    assert_eq!((stats.drop, stats.found), (2 * u64::from(u32::MAX), 2));
+
+    let bad = |datagram: &[u8]| {
+        let message = Messages::new(datagram).next().unwrap().unwrap();
+        Stats::default().add(&message).map_err(|e| (e.kind(), e.part()))
+    };
+    assert_eq!(bad(&connection(&tcp())), Err((MalformedKind::Type, "nlmsg_type")));
+    assert_eq!(bad(&message(0x104, 2, &[0])), Err((MalformedKind::Truncated, "nfgenmsg")));
+    assert_eq!(bad(&message(0x105, 2, &cpu[..cpu.len() - 3])), Err((MalformedKind::Overlong, "ctattr_stats_global")));
+    let short = [vec![0; 4], attribute(CTA_STATS_DROP, &[0; 2])].concat();
+    assert_eq!(bad(&message(0x104, 2, &short)), Err((MalformedKind::Size, "ctattr_stats_cpu")));
+}
+
+#[test]
 fn an_error_says_its_number() {
     let errno = |payload: &[u8]| {
         let datagram = message(NLMSG_ERROR, 0, payload);
