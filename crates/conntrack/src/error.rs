@@ -17,6 +17,10 @@ pub enum ErrorKind {
     MissingCapability,
     /// The network namespace cannot be entered.
     Namespace,
+    /// The kernel does not track connections.
+    NoTracking,
+    /// A setting of the kernel cannot be read or changed.
+    Sysctl,
     /// There is no socket, or it failed.
     Socket,
     /// The kernel refused a request; its error is the source.

@@ -23,12 +23,13 @@
 //!   [`podtrail_netns::Netns`].
 //! - [`Dump`]: all connections, lent one at a time.
 //! - [`Filter`]: which of them are wanted; the kernel leaves out what it can.
+//! - [`Preflight`]: which of the kernel's settings are off, and what each costs.
 //! - [`wire::Connection`], [`wire::Tuple`]: what is known of a connection.
 //! - [`wire`]: the bytes, for who has a socket of their own.
 //!
 //! # What it does not do
 //!
-//! It knows no pods, changes no sysctl and never zeroes a counter. Counters and times are there if the sysctls
+//! It knows no pods, changes no sysctl unless it is told to, and never zeroes a counter. Counters and times are there if the sysctls
 //! `net.netfilter.nf_conntrack_acct` and `nf_conntrack_timestamp` were on when a connection began. It does not listen to events.
 //!
 //! # Features
@@ -38,6 +39,7 @@
 mod dump;
 mod error;
 mod filter;
+mod preflight;
 mod socket;
 mod table;
 pub mod wire;
@@ -45,4 +47,5 @@ pub mod wire;
 pub use dump::Dump;
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Family, Filter};
+pub use preflight::{EventMode, Finding, FindingKind, Preflight};
 pub use table::Table;
