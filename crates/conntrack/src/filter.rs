@@ -165,7 +165,11 @@ impl Filter {
         let address = [original.src, original.dst, reply.src, reply.dst, self.address].into_iter().flatten().next();
         self.family.or_else(|| address.map(Family::of))
     }
+}
 
+/// What a kernel may be asked for.
+#[cfg(target_os = "linux")]
+impl Filter {
     /// What the kernel is to be asked for instead of this, one after the other: it compares tuples of a known family only.
     pub(crate) fn by_family(self) -> (Self, Option<Self>) {
         if self.protocol.is_some() && self.known_family().is_none() {

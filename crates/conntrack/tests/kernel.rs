@@ -1,5 +1,6 @@
 //! Against the kernel, in a network namespace of the test's own.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,

@@ -1,5 +1,6 @@
 //! The settings of a network namespace of the test's own.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,

@@ -27,12 +27,18 @@
 //!
 //! It creates, names and deletes no namespaces and configures nothing in them. No thread of the caller ever changes its namespace.
 //!
+//! On other systems than Linux the crate is empty.
+//!
 //! # Features
 //!
 //! None.
 
+#[cfg(target_os = "linux")]
 mod error;
+#[cfg(target_os = "linux")]
 mod netns;
 
+#[cfg(target_os = "linux")]
 pub use error::{Error, ErrorKind, Result};
+#[cfg(target_os = "linux")]
 pub use netns::Netns;

@@ -1,5 +1,6 @@
 //! What a namespace is and is not; entering one needs root.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
