@@ -145,7 +145,8 @@ mod tests {
     fn connection(sequence: u32, flags: u8) -> Vec<u8> {
         let tuple = Tuple::with_ports(Protocol::UDP, "10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
         let mut room = [0; REQUEST_ROOM];
-        let mut message = wire::insert(&mut room, sequence, &Connection::new(tuple, tuple.inverse())).unwrap().to_vec();
+        let connection = Connection { mark: Some(1), ..Connection::new(tuple, tuple.inverse()) };
+        let mut message = wire::insert(&mut room, sequence, &connection).unwrap().to_vec();
         message[6..8].copy_from_slice(&u16::from(flags).to_ne_bytes());
         message
     }
@@ -156,6 +157,18 @@ mod tests {
         message.truncate(22);
         message[..4].copy_from_slice(&22_u32.to_ne_bytes());
         message.resize(24, 0);
+        message
+    }
+
+    /// A connection and an attribute that has another in it, and so on.
+    fn nested(kind: u16, depth: u16) -> Vec<u8> {
+        let mut message = connection(0, 0);
+        for level in (1..=depth).rev() {
+            message.extend((4 * level).to_ne_bytes());
+            message.extend((kind | 0x8000).to_ne_bytes());
+        }
+        let length = u32::try_from(message.len()).unwrap();
+        message[..4].copy_from_slice(&length.to_ne_bytes());
         message
     }
 
@@ -191,6 +204,40 @@ mod tests {
     fn a_message_that_cannot_be_read_leaves_the_others() {
         let datagram = [connection(0, 0), bad(0), connection(0, 0), end(DONE, 0)];
         check(&datagram, &[Ok(()), Err(ErrorKind::Malformed), Ok(())]);
+    }
+
+    #[test]
+    fn an_attribute_that_is_not_as_it_should_be_spoils_its_message_only() {
+        // The mark comes last: its length, its type, its value.
+        let spoil = |at: usize, bytes: &[u8]| {
+            let mut message = connection(0, 0);
+            let start = message.len() - at;
+            message[start..start + bytes.len()].copy_from_slice(bytes);
+            message
+        };
+        for (what, message) in [
+            ("truncated", spoil(8, &3_u16.to_ne_bytes())),
+            ("overlong", spoil(8, &9_u16.to_ne_bytes())),
+            ("of the other byte order", spoil(8, &8_u16.swap_bytes().to_ne_bytes())),
+            ("nested in a part of itself", nested(1, 4)),
+        ] {
+            eprintln!("{what}");
+            let datagram = [connection(0, 0), message, connection(0, 0), end(DONE, 0)];
+            check(&datagram, &[Ok(()), Err(ErrorKind::Malformed), Ok(())]);
+        }
+        for unknown in [nested(999, 1), nested(999, 4000)] {
+            check(&[connection(0, 0), unknown, end(DONE, 0)], &[Ok(()), Ok(())]);
+        }
+    }
+
+    #[test]
+    fn a_dump_without_an_end_is_no_answer() {
+        check(&[connection(0, 0)], &[Ok(()), Err(ErrorKind::NoAnswer)]);
+        // Where the next message begins is not known after this: the rest of its datagram cannot be read.
+        let mut swapped = connection(0, 0);
+        swapped[..4].reverse();
+        let lost = [Ok(()), Err(ErrorKind::Malformed), Err(ErrorKind::NoAnswer)];
+        check(&[connection(0, 0), swapped, connection(0, 0)], &lost);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use crate::{Error, ErrorKind, Result};
 
 /// The kernel answers at once, or while it is read from: this long without an answer means that none comes.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// A netlink socket to the netfilter subsystems of the namespace that it was opened in.
 #[derive(Debug)]
