@@ -30,7 +30,7 @@
 //! # What it does not do
 //!
 //! It knows no pods, changes no sysctl unless it is told to, and never zeroes a counter. Counters and times are there if the sysctls
-//! `net.netfilter.nf_conntrack_acct` and `nf_conntrack_timestamp` were on when a connection began. It does not listen to events.
+//! `net.netfilter.nf_conntrack_acct` and `nf_conntrack_timestamp` were on when a connection began.
 //!
 //! On other systems than Linux there are [`wire`] and [`Filter`] only, for messages that come from elsewhere.
 //!
@@ -38,25 +38,14 @@
 //!
 //! None.
 
-#[cfg(target_os = "linux")]
-mod dump;
-#[cfg(target_os = "linux")]
-mod error;
 mod filter;
 #[cfg(target_os = "linux")]
-mod preflight;
-#[cfg(target_os = "linux")]
-mod socket;
-#[cfg(target_os = "linux")]
-mod table;
+mod linux;
 pub mod wire;
 
-#[cfg(target_os = "linux")]
-pub use dump::Dump;
-#[cfg(target_os = "linux")]
-pub use error::{Error, ErrorKind, Result};
 pub use filter::{Family, Filter};
 #[cfg(target_os = "linux")]
-pub use preflight::{EventMode, Finding, FindingKind, Preflight};
-#[cfg(target_os = "linux")]
-pub use table::Table;
+pub use linux::{
+    Chunk, Dump, Error, ErrorKind, Event, EventMode, Events, Filled, Finding, FindingKind, Journal, Preflight, Queue,
+    Result, Subscription, Table, Trouble, Verdict, Vitals, Watchdog, WatchdogConfig, receive_buffer,
+};

@@ -32,6 +32,10 @@ pub enum ErrorKind {
     Serve,
     /// A signal handler cannot be installed.
     Signal,
+    /// A worker cannot be started, or not be spoken to.
+    Worker,
+    /// The process at the other end of a channel has ended.
+    Closed,
 }
 
 impl Error {
@@ -62,7 +66,9 @@ impl Error {
         match self.kind {
             ErrorKind::LogFilter | ErrorKind::Address => Exit::Usage,
             ErrorKind::Bind => Exit::Unavailable,
-            ErrorKind::LogInstall | ErrorKind::Serve | ErrorKind::Signal => Exit::Failure,
+            ErrorKind::LogInstall | ErrorKind::Serve | ErrorKind::Signal | ErrorKind::Worker | ErrorKind::Closed => {
+                Exit::Failure
+            }
         }
     }
 }

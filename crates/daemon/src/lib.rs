@@ -47,6 +47,7 @@
 //! - [`shutdown_signal`], [`reopen_signal`]: SIGTERM and SIGINT, SIGHUP.
 //! - [`Exit`], [`print_error`]: how a process ends. [`escape`]: text from outside, safe to print.
 //! - [`register_process_metrics`]: what the process costs.
+//! - On Linux, `spawn` and `inherit`: a worker process that is handed open descriptors over a `Channel`, and dies with its parent.
 //!
 //! # What it does not do
 //!
@@ -66,6 +67,8 @@ mod process;
 mod serve;
 mod signal;
 mod text;
+#[cfg(target_os = "linux")]
+mod worker;
 
 pub use error::{Error, ErrorKind, Result};
 pub use exit::{Exit, print_error};
@@ -75,3 +78,5 @@ pub use process::register_process_metrics;
 pub use serve::{bind, serve};
 pub use signal::{Reopen, reopen_signal, shutdown_signal};
 pub use text::escape;
+#[cfg(target_os = "linux")]
+pub use worker::{Channel, Parcel, inherit, spawn};

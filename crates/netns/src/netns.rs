@@ -1,7 +1,7 @@
 use std::hash::{Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::{io, panic, thread};
+use std::{fmt, io, panic, thread};
 
 use rustix::fs::{FsWord, Mode, OFlags, fstat, fstatfs};
 use rustix::io::Errno;
@@ -41,22 +41,30 @@ impl Netns {
     /// If the path cannot be opened, or is something else than a network namespace.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let cannot = |source: Errno| {
-            Error::new(ErrorKind::Open, format!("cannot open {}", path.display()), io::Error::from(source))
-        };
         // Opened before it is looked at, so that both are of one file. A namespace has nothing to wait for, but a pipe would.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(cannot)?;
-        let not = |source| {
-            Error::new(ErrorKind::NotANamespace, format!("{} is no network namespace", path.display()), source)
-        };
-        if fstatfs(&descriptor).map_err(cannot)?.f_type != NSFS_MAGIC {
+        let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| cannot_open(&path.display(), e))?;
+        Self::of(descriptor, &path.display())
+    }
+
+    /// Takes over a descriptor that another process opened.
+    ///
+    /// # Errors
+    ///
+    /// If it is of something else than a network namespace.
+    pub fn adopt(descriptor: OwnedFd) -> Result<Self> {
+        Self::of(descriptor, &"the descriptor")
+    }
+
+    fn of(descriptor: OwnedFd, name: &dyn fmt::Display) -> Result<Self> {
+        let not = |source| Error::new(ErrorKind::NotANamespace, format!("{name} is no network namespace"), source);
+        if fstatfs(&descriptor).map_err(|e| cannot_open(name, e))?.f_type != NSFS_MAGIC {
             return Err(not(None));
         }
-        let stat = fstat(&descriptor).map_err(cannot)?;
+        let stat = fstat(&descriptor).map_err(|e| cannot_open(name, e))?;
         let netns = Self { descriptor, device: stat.st_dev, inode: stat.st_ino };
         // Namespaces of all types are files of nsfs. setns(2) looks at the type first, and at permissions then.
-        match netns.on_a_thread(|| ())? {
+        match Self::on_a_thread(|| netns.enter())? {
             Err(e @ Errno::INVAL) => Err(not(Some(e.into()))),
             Ok(()) | Err(_) => Ok(netns),
         }
@@ -74,14 +82,20 @@ impl Netns {
 
     /// Executes a closure in the namespace, on a thread of its own that ends with it, and waits for its value.
     ///
-    /// Only the network namespace is another: files and mounts are those of the process. A panic in the closure goes on in
-    /// the caller.
+    /// Only the network namespace is another: files and mounts are those of the process. In the namespace that the caller is in
+    /// already it needs no capability. A panic in the closure goes on in the caller.
     ///
     /// # Errors
     ///
     /// If the namespace cannot be entered; the closure has not run then.
     pub fn run<T: Send>(&self, closure: impl FnOnce() -> T + Send) -> Result<T> {
-        self.on_a_thread(closure)?.map_err(|e| {
+        let enter_and_run = || {
+            if !self.is_of_this_thread() {
+                self.enter()?;
+            }
+            Ok(closure())
+        };
+        Self::on_a_thread(enter_and_run)?.map_err(|e| {
             let inode = self.inode;
             match e {
                 Errno::PERM => {
@@ -93,19 +107,30 @@ impl Netns {
         })
     }
 
-    fn on_a_thread<T: Send>(&self, closure: impl FnOnce() -> T + Send) -> Result<Result<T, Errno>> {
-        let enter_and_run = || {
-            move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Ok(closure())
-        };
+    fn is_of_this_thread(&self) -> bool {
+        // Only of a namespace is there such a file: it needs no further look.
+        let stat = rustix::fs::stat("/proc/thread-self/ns/net");
+        stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
+    }
+
+    /// For the rest of the calling thread's life.
+    fn enter(&self) -> Result<(), Errno> {
+        move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))
+    }
+
+    fn on_a_thread<T: Send>(closure: impl FnOnce() -> T + Send) -> Result<T> {
         thread::scope(|scope| {
             let thread = thread::Builder::new()
                 .name("netns".into())
-                .spawn_scoped(scope, enter_and_run)
+                .spawn_scoped(scope, closure)
                 .map_err(|e| Error::new(ErrorKind::Thread, "cannot start a thread".into(), e))?;
             Ok(thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
         })
     }
+}
+
+fn cannot_open(name: &dyn fmt::Display, source: Errno) -> Error {
+    Error::new(ErrorKind::Open, format!("cannot open {name}"), io::Error::from(source))
 }
 
 impl AsFd for Netns {

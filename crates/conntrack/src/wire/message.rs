@@ -1,8 +1,8 @@
 use super::attribute::align;
 use super::connection::Connection;
 use super::constants::{
-    FAMILY_HEADER, HEADER, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_NEW, NFNL_SUBSYS_CTNETLINK, NLM_F_DUMP_INTR, NLMSG_DONE,
-    NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
+    FAMILY_HEADER, HEADER, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_NEW, NFNL_SUBSYS_CTNETLINK, NLM_F_CREATE,
+    NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
 };
 use super::malformed::{Malformed, MalformedKind};
 use super::parse;
@@ -45,6 +45,11 @@ impl<'a> Message<'a> {
     /// The number of the request that this answers; 0 for an event.
     pub const fn sequence(&self) -> u32 {
         self.sequence
+    }
+
+    /// Whether an event is of a connection that began (`NLM_F_CREATE`), and not of one that changed.
+    pub const fn is_new(&self) -> bool {
+        self.flags & NLM_F_CREATE != 0
     }
 
     /// Whether the table changed so much during the dump that connections may be missing or double (`NLM_F_DUMP_INTR`).

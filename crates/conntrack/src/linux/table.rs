@@ -4,8 +4,8 @@ use std::ops::Range;
 use podtrail_netns::Netns;
 use rustix::io::Errno;
 
-use crate::dump::Dump;
-use crate::socket::Socket;
+use super::dump::Dump;
+use super::socket::Socket;
 use crate::wire::{self, Connection, Kind, Malformed, Message, Messages, REQUEST_ROOM, Stats, Tuple};
 use crate::{Error, ErrorKind, Filter, Result};
 

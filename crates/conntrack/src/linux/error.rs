@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Sysctl,
     /// There is no socket, or it failed.
     Socket,
+    /// The memory that events are kept in failed.
+    Journal,
     /// The kernel refused a request; its error is the source.
     Refused,
     /// The kernel did not answer in time, or not to the end.

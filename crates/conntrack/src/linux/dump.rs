@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use crate::table::unreadable;
+use super::table::unreadable;
 use crate::wire::{Connection, Kind, Message};
 use crate::{Error, ErrorKind, Filter, Result, Table};
 
