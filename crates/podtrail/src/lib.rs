@@ -106,6 +106,60 @@
 //! assert_eq!(decide([("web-1", web)], &watched, t(42)), Answer::Ambiguous(vec!["web-1"])); // it, or nobody
 //! ```
 //!
+//! # Count what connections carry
+//!
+//! On a node, `conntrack` reads the kernel's connection table, `netns` finds it in other network namespaces, and `flow` turns
+//! counters into deltas, each byte once.
+//!
+#![cfg_attr(all(feature = "conntrack", feature = "flow"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "conntrack", feature = "flow")), doc = "```ignore")]
+//! use podtrail::conntrack::Table;
+//! use podtrail::conntrack::wire::{Connection, Transport};
+//! use podtrail::flow::{Counters, Identity, Meter, Step};
+//!
+//! fn identity(connection: &Connection<'_>, netns: u64) -> Identity {
+//!     let tuple = connection.original;
+//!     Identity {
+//!         netns,
+//!         zone: connection.zone,
+//!         protocol: tuple.protocol.0,
+//!         src: tuple.src,
+//!         dst: tuple.dst,
+//!         ports: match tuple.transport {
+//!             Transport::Ports { src, dst } => (src, dst),
+//!             Transport::Icmp { id, kind, code } => (id, u16::from_be_bytes([kind, code])),
+//!             _ => (0, 0),
+//!         },
+//!         direction_zone: tuple.zone,
+//!         id: connection.id.unwrap_or_default(),
+//!         start: connection.start,
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut meter = Meter::new(200_000);
+//! let mut table = Table::open()?;
+//! meter.begin();
+//! let mut dump = table.dump()?;
+//! while let Some(connection) = dump.next() {
+//!     let connection = connection?;
+//!     let original = connection.original_counters.unwrap_or_default();
+//!     let reply = connection.reply_counters.unwrap_or_default();
+//!     let total = Counters {
+//!         original_packets: original.packets,
+//!         original_bytes: original.bytes,
+//!         reply_packets: reply.packets,
+//!         reply_bytes: reply.bytes,
+//!     };
+//!     if let Step::Counted(new) = meter.observe(identity(&connection, 1).key(), total) {
+//!         println!("{}: {} bytes more", connection.original, new.delta.original_bytes);
+//!     }
+//! }
+//! meter.end(true, |gone| println!("gone without a word: {gone:?}"));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Test against a cluster that is none
 //!
 //! `sim` is a Kubernetes API in a process: real REST over loopback, churn with reused addresses, faults on demand, and it
@@ -135,14 +189,23 @@
 //! - `watch`: pods and nodes of a Kubernetes API, gap-aware; namespace globs.
 //! - `writer`: the writer contract, the outbox, and writers to standard output and files.
 //! - `track` (default): all that it takes to keep a ledger of a cluster, with the four above.
+//! - `conntrack`: the kernel's connection table, with `netns`; Linux only.
+//! - `netns`: network namespaces; Linux only.
+//! - `flow`: from counters of connections to deltas.
 //! - `sim`: the simulated API.
 //!
 //! Whoever uses `watch` or `track` also chooses the Kubernetes version that `k8s-openapi` is built for, in the final
 //! binary: `k8s-openapi = { version = "0.29", features = ["v1_34"] }`.
 
+#[cfg(feature = "conntrack")]
+pub use podtrail_conntrack as conntrack;
 pub use podtrail_event as event;
+#[cfg(feature = "flow")]
+pub use podtrail_flow as flow;
 #[cfg(feature = "ledger")]
 pub use podtrail_ledger as ledger;
+#[cfg(feature = "netns")]
+pub use podtrail_netns as netns;
 #[cfg(feature = "sim")]
 pub use podtrail_sim as sim;
 #[cfg(feature = "track")]
