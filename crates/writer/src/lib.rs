@@ -33,6 +33,7 @@
 //! - [`Source`], [`Position`], [`Row`], [`SourceError`]: where records come from and where a sink's position is kept.
 //! - [`run`], [`OutboxConfig`], [`Observer`]: the outbox between the two.
 //! - [`Fanout`]: several writers as one.
+//! - `Spool`: a store of records, and of the saved state of whoever makes them, changed together; a source.
 //! - [`Spec`]: a sink as people write it, such as `file:/var/log/pods.ndjson,max-size=64MiB,keep=7`.
 //!
 //! # What it does not do
@@ -44,6 +45,7 @@
 //!
 //! - `stdout` (default): `Lines` and `stdout`, lines to any asynchronous writer, at least once.
 //! - `file` (default): `File`, lines to a file with rotation and gzip of closed parts, exactly once.
+//! - `spool`: `Spool`, records and state in one SQLite file or, without state, in memory.
 //! - `conformance`: the suite that defines the contract, and `MemorySource`.
 
 mod batch;
@@ -58,6 +60,8 @@ mod lines;
 mod outbox;
 mod source;
 mod spec;
+#[cfg(feature = "spool")]
+mod spool;
 mod units;
 mod writer;
 
@@ -71,4 +75,6 @@ pub use lines::{Lines, Stdout, stdout};
 pub use outbox::{Observer, OutboxConfig, run};
 pub use source::{Position, Row, Source, SourceError};
 pub use spec::{FileConfig, FsyncPolicy, Spec, SpecError, StartFrom, Target};
+#[cfg(feature = "spool")]
+pub use spool::{Backlog, Change, DeadLetter, Feed, Spool, SpoolError, SpoolErrorKind, StateChange};
 pub use writer::{Writer, WriterExt};
