@@ -19,12 +19,18 @@ const READ_BYTES: usize = 2 << 20;
 /// A transaction deletes the packs of about so many records.
 const DELETE_RECORDS: i64 = 16_384;
 
+/// SQLite's page; a smaller one costs more calls, a larger one more bytes for a few changed values.
+pub(super) const PAGE: u64 = 4096;
+/// The log goes into the file when it is a quarter of the limit, within these bounds: the more is in it, the more pages
+/// that many commits have changed are written once.
+const MIN_LOG: u64 = 1 << 20;
+const MAX_LOG: u64 = 32 << 20;
+
 /// A spool in an SQLite file. A commit writes its log but does not wait for the disk; who needs that waits afterwards.
 pub(super) struct Disk {
     db: Connection,
     object: Arc<str>,
     limit: u64,
-    page_size: u64,
     totals: Totals,
     pack: Pack,
     log: Log,
@@ -47,13 +53,12 @@ impl Disk {
         if version != SCHEMA_VERSION {
             return Err(SpoolError::new(SpoolErrorKind::Newer, &*object).because(format!("schema version {version}")));
         }
-        begin(&db).map_err(failed)?;
+        begin(&db, limit).map_err(failed)?;
         let log = file::beside(&path, "-wal");
         let file = File::open(&log).map_err(|e| SpoolError::new(SpoolErrorKind::Io, &*object).because(e))?;
         let log = Log { file: Arc::new(file), path: log.display().to_string().into() };
-        let page_size = db.query_row("PRAGMA page_size", [], |row| row.get(0)).map_err(failed)?;
-        let totals = totals(&db, page_size).map_err(failed)?;
-        Ok(Self { db, object, limit, page_size, totals, pack: Pack::default(), log, _lock: lock })
+        let totals = totals(&db).map_err(failed)?;
+        Ok(Self { db, object, limit, totals, pack: Pack::default(), log, _lock: lock })
     }
 
     /// A small change, which is made even if the spool is full.
@@ -61,7 +66,7 @@ impl Disk {
         let attempt = || {
             let transaction = transaction(&self.db)?;
             let done = work(&transaction)?;
-            let totals = totals(&transaction, self.page_size)?;
+            let totals = totals(&transaction)?;
             transaction.commit()?;
             Ok((done, totals))
         };
@@ -85,17 +90,17 @@ impl Disk {
 }
 
 /// Makes the connection fit for writing.
-fn begin(db: &Connection) -> rusqlite::Result<()> {
+fn begin(db: &Connection, limit: u64) -> rusqlite::Result<()> {
     db.busy_timeout(Duration::from_secs(10))?;
     db.set_prepared_statement_cache_capacity(32);
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "cache_size", -4096)?;
-    // 32 MB of log, not 4: a page that many commits have changed goes into the file once.
-    db.pragma_update(None, "wal_autocheckpoint", 8000)?;
+    let log = (limit / 4).clamp(MIN_LOG, MAX_LOG);
+    db.pragma_update(None, "wal_autocheckpoint", log / PAGE)?;
     // After a change that was larger.
-    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    db.pragma_update(None, "journal_size_limit", log)?;
     // An earlier process may have left in its log what the disk failed to take: in the file it is written anew.
     match checkpoint(db, "TRUNCATE") {
         Err(e) if !is_full(&e) => Err(e),
@@ -111,7 +116,7 @@ fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<()> {
     db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
 }
 
-fn totals(db: &Connection, page_size: u64) -> rusqlite::Result<Totals> {
+fn totals(db: &Connection) -> rusqlite::Result<Totals> {
     let pragma = |sql| db.prepare_cached(sql)?.query_row([], |row| row.get::<_, u64>(0));
     let pages = pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?;
     let sql = "SELECT (SELECT max(last) FROM records), (SELECT min(seq) FROM sinks),
@@ -119,7 +124,7 @@ fn totals(db: &Connection, page_size: u64) -> rusqlite::Result<Totals> {
     db.prepare_cached(sql)?.query_row([], |row| {
         let (head, tail) = (row.get::<_, Option<_>>(0)?.unwrap_or(0), row.get::<_, Option<_>>(2)?.unwrap_or(0));
         let slowest = row.get::<_, Option<_>>(1)?.unwrap_or(tail);
-        Ok(Totals { head, tail, slowest, bytes: pages * page_size })
+        Ok(Totals { head, tail, slowest, bytes: pages * PAGE })
     })
 }
 
@@ -184,7 +189,7 @@ impl Store for Disk {
         let transaction = transaction(&self.db).map_err(failed)?;
         append(&transaction, self.totals.head, &change.records, &mut self.pack).map_err(failed)?;
         put_state(&transaction, change).map_err(failed)?;
-        let totals = totals(&transaction, self.page_size).map_err(failed)?;
+        let totals = totals(&transaction).map_err(failed)?;
         if totals.bytes > self.limit && totals.bytes > self.totals.bytes {
             return Err(self.error(SpoolErrorKind::Full));
         }

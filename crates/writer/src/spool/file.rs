@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use super::disk::failure;
+use super::disk::{PAGE, failure};
 use super::header::{APPLICATION_ID, Header, LENGTH, SCHEMA_VERSION};
 use super::{SpoolError, SpoolErrorKind};
 
@@ -114,6 +114,7 @@ fn create(path: &Path) -> Result<(), SpoolError> {
     let make = || -> rusqlite::Result<()> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut db = Connection::open_with_flags(&new, flags)?;
+        db.pragma_update(None, "page_size", PAGE)?;
         db.pragma_update(None, "application_id", APPLICATION_ID)?;
         db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         let transaction = db.transaction()?;

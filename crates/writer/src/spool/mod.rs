@@ -33,7 +33,8 @@ use store::{Store, Totals};
 ///
 /// Calls may wait for a disk: keep them off an async runtime's threads, save [`backlog`](Self::backlog).
 ///
-/// ```
+#[cfg_attr(feature = "stdout", doc = "```")]
+#[cfg_attr(not(feature = "stdout"), doc = "```ignore")]
 /// use podtrail_writer::{Change, OutboxConfig, Spool, StartFrom, StateChange, run, stdout};
 /// # use podtrail_event::EventId;
 /// # #[tokio::main(flavor = "current_thread")]
