@@ -38,6 +38,7 @@
 //! - [`Meter`]: what was counted of each living connection, in bounded memory.
 //! - [`Identity`], [`Key`]: what tells one connection from every other, and its fingerprint.
 //! - [`Step`], [`Delta`], [`Incarnation`]: what something new means, to be recorded.
+//! - [`Account`], [`Output`], [`Record`]: a meter for one network namespace that says what it counted, as lines of JSON.
 //! - [`Slot`]: where the state of a connection is kept, here and in a store.
 //!
 //! # What it does not do
@@ -49,17 +50,24 @@
 //!
 //! None.
 
+mod account;
 mod closed;
+mod connection;
 mod counters;
 mod error;
 mod identity;
 mod living;
 mod meter;
+mod record;
+mod saved;
 mod step;
 
+pub use account::{Account, Output};
+pub use connection::{Connection, Direction};
 pub use counters::Counters;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::{Identity, Key};
 pub use living::Slot;
 pub use meter::{Meter, Stats};
+pub use record::{Gap, GapReason, Origin, Record};
 pub use step::{Delta, Incarnation, Step};
