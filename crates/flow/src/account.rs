@@ -166,6 +166,15 @@ impl Account {
         self.unsaid[REPLACED] += u64::from(!self.is_excused);
     }
 
+    /// Closes a connection of a namespace that is no more, with what was in its slot. It need not be restored for this.
+    pub fn abandon(&mut self, slot: Slot, bytes: &[u8], at: Timestamp, out: &mut Output) {
+        if let Some((connection, generation)) = saved::decode(bytes, self.origin.cookie) {
+            let from = self.from(&connection, false);
+            self.say_closed(&connection, generation, connection.counters.unwrap_or_default(), from, at, out);
+        }
+        out.slots.push((slot, None));
+    }
+
     /// Declares what was found missing since the last time. To be called before output is kept.
     pub fn settle(&mut self, at: Timestamp, out: &mut Output) {
         let reasons = [(REPLACED, GapReason::NoDestroy), (ZEROED, GapReason::Zeroed)];

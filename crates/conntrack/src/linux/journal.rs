@@ -85,6 +85,17 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Takes over one that another process began, and forgets all that is in it: nobody knows what of it was dealt with.
+    ///
+    /// # Errors
+    ///
+    /// If the memory cannot be used.
+    pub fn adopt_at_end(memory: OwnedFd) -> Result<Self> {
+        let memory = File::from(memory);
+        let end = memory.metadata().map_err(unusable)?.len();
+        Ok(Self { memory, end, released: 0, last: Vec::new(), malformed: 0 })
+    }
+
     /// The position after the last event.
     pub const fn end(&self) -> u64 {
         self.end

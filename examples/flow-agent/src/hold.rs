@@ -1,0 +1,273 @@
+//! The process that is started: it holds the sockets, so that no event is lost while its worker is not there, and sees to it that they
+//! harm nobody.
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitCode, ExitStatus};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, anyhow};
+use podtrail_conntrack::{
+    ErrorKind, Events, Journal, Preflight, Subscription, Verdict, Vitals, Watchdog, WatchdogConfig, receive_buffer,
+};
+use podtrail_daemon::{Channel, shutdown_signal, spawn};
+use podtrail_event::Timestamp;
+use podtrail_netns::Netns;
+
+use crate::Failure;
+use crate::args::{Reliable, RunArgs};
+use crate::orders::{Mode, Order, Site};
+
+/// How often the worker and the sockets are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// A worker that was told to stop may take so long.
+const DRAIN: Duration = Duration::from_secs(13);
+/// A worker that lived for so long is no sign of a lasting fault.
+const LASTING: Duration = Duration::from_secs(1);
+/// The longest wait before a worker is started again.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+pub(crate) fn hold(args: &RunArgs) -> Result<(), Failure> {
+    let sites = open_all(args)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    // Workers end with this thread, which is the main one.
+    runtime.block_on(Holder { sites, heard: None }.run())
+}
+
+/// A network namespace, with what must outlive a worker.
+struct Held {
+    site: Site,
+    netns: Netns,
+    events: Events,
+    journal: Journal,
+    fill: Option<Fill>,
+    watchdog: Option<Watchdog>,
+}
+
+fn open_all(args: &RunArgs) -> Result<Vec<Held>, Failure> {
+    let own = vec!["/proc/self/ns/net".into()];
+    let paths = if args.netns.is_empty() { &own } else { &args.netns };
+    let holder = format!("{}-{}", std::process::id(), now().as_nanosecond());
+    let mut sites: Vec<Held> = Vec::new();
+    for (index, path) in paths.iter().enumerate() {
+        let netns = Netns::open(path).map_err(Failure::unavailable)?;
+        if let Some(other) = sites.iter().find(|held| held.netns == netns) {
+            let other = &other.site.path;
+            return Err(Failure::usage(anyhow!(
+                "--netns {} and {other} are one namespace: leave one out",
+                path.display()
+            )));
+        }
+        let (path, holder) = (path.display().to_string(), holder.clone());
+        let site = Site { index, of: paths.len(), path, holder, since: 0, heard: None, mode: Mode::default() };
+        sites.push(Held::open(site, netns, args)?);
+    }
+    Ok(sites)
+}
+
+impl Held {
+    fn open(mut site: Site, netns: Netns, args: &RunArgs) -> Result<Self, Failure> {
+        let preflight = if args.enable_accounting { Preflight::enable(&netns) } else { Preflight::read(&netns) };
+        let preflight = preflight.map_err(Failure::unavailable)?;
+        for finding in preflight.findings() {
+            tracing::warn!(netns = site.path, remedy = finding.remedy, "{}: {}", finding.kind, finding.cost);
+        }
+        let config = WatchdogConfig::default();
+        let is_calm = preflight.fill() * 100.0 < f64::from(config.calm);
+        let is_reliable = match args.reliable {
+            Reliable::Auto => is_calm,
+            Reliable::Always => true,
+            Reliable::Never => false,
+        };
+        let buffer = receive_buffer(5000, Duration::from_secs(1));
+        let subscription = Subscription::default().reliable(is_reliable).receive_buffer(buffer);
+        let events = Events::open_in(&subscription, &netns).map_err(|e| match e.kind() {
+            ErrorKind::MissingCapability => Failure::unavailable(anyhow!(e).context(
+                "flow-agent needs the capability NET_ADMIN (in Kubernetes: securityContext.capabilities.add: [\"NET_ADMIN\"])",
+            )),
+            _ => Failure::unavailable(e),
+        })?;
+        site.since = now().as_nanosecond();
+        site.mode.is_reliable = is_reliable;
+        let fill = Fill::open(&netns);
+        let journal = Journal::create().map_err(Failure::unavailable)?;
+        let watchdog = (args.reliable == Reliable::Auto).then(|| Watchdog::new(config, is_reliable));
+        tracing::info!(netns = site.path, inode = netns.inode(), is_reliable, "listening");
+        Ok(Self { site, netns, events, journal, fill, watchdog })
+    }
+
+    /// Looks after the socket. Says whether its mode has changed.
+    fn watch(&mut self, heard: Instant) -> anyhow::Result<bool> {
+        let Some(watchdog) = &mut self.watchdog else { return Ok(false) };
+        let table = self.fill.as_ref().and_then(Fill::read);
+        let vitals = Vitals { heard, queue: self.events.queue()?, table };
+        let (netns, mode) = (&self.site.path, &mut self.site.mode);
+        match watchdog.check(Instant::now(), &vitals) {
+            Verdict::Leave(trouble) => {
+                let before = self.events.queue()?.drops;
+                self.events.set_reliable(false)?;
+                let after = self.events.queue()?.drops;
+                // A delivery that failed between the two was tried again by the kernel, or was not: nobody can tell.
+                mode.unsure += u64::from(before != after);
+                (mode.is_reliable, mode.mark, mode.trips) = (false, after, mode.trips + 1);
+                tracing::warn!(netns, %trouble, "left reliable mode: ends of connections may be lost, and are counted then");
+            }
+            Verdict::Enter => {
+                self.events.set_reliable(true)?;
+                mode.lost = mode.lost(self.events.queue()?.drops);
+                mode.is_reliable = true;
+                tracing::info!(netns, "in reliable mode again");
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// How full a namespace's table is, to be read from outside of it.
+struct Fill {
+    count: File,
+    max: File,
+}
+
+impl Fill {
+    fn open(netns: &Netns) -> Option<Self> {
+        let open = |name: &str| File::open(format!("/proc/sys/net/netfilter/nf_conntrack_{name}")).ok();
+        netns.run(|| Some(Self { count: open("count")?, max: open("max")? })).ok()?
+    }
+
+    fn read(&self) -> Option<(u64, u64)> {
+        let number = |file: &File| {
+            let mut text = [0; 32];
+            let length = file.read_at(&mut text, 0).ok()?;
+            std::str::from_utf8(&text[..length]).ok()?.trim().parse::<u64>().ok()
+        };
+        // 0 is no limit.
+        Some((number(&self.count)?, number(&self.max)?)).filter(|(_, max)| *max > 0)
+    }
+}
+
+struct Holder {
+    sites: Vec<Held>,
+    /// When a worker was last heard of, if ever.
+    heard: Option<(Instant, SystemTime)>,
+}
+
+struct Worker {
+    child: Child,
+    channel: Channel,
+    started: Instant,
+    /// Until when it may take to stop, once it was told to.
+    deadline: Option<Instant>,
+}
+
+impl Holder {
+    async fn run(mut self) -> Result<(), Failure> {
+        let mut signal = std::pin::pin!(shutdown_signal()?);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut worker, mut is_stopping, mut wait) = (Some(self.start()?), false, Duration::ZERO);
+        let (begin, mut next_start) = (Instant::now(), Instant::now());
+        loop {
+            tokio::select! {
+                () = &mut signal, if !is_stopping => is_stopping = true,
+                _ = ticks.tick() => {}
+            }
+            // Also to stop there must be one: it writes what has come since the last one ended.
+            if worker.is_none() && (is_stopping || Instant::now() >= next_start) {
+                worker = Some(self.start()?);
+            }
+            if let Some(working) = &mut worker {
+                if is_stopping {
+                    working.stop()?;
+                }
+                if let Some(status) = self.hear(working)? {
+                    let lasted = working.started.elapsed() >= LASTING;
+                    if is_stopping || self.heard.is_none() {
+                        return finished(status);
+                    }
+                    wait = if lasted { Duration::ZERO } else { (wait * 2).clamp(TICK / 2, MAX_WAIT) };
+                    next_start = Instant::now() + wait;
+                    tracing::warn!(%status, ?wait, "the worker has ended, another one will go on");
+                    worker = None;
+                }
+            }
+            let heard = self.heard.map_or(begin, |(heard, _)| heard);
+            self.watch(heard, worker.as_ref())?;
+        }
+    }
+
+    fn start(&self) -> Result<Worker, Failure> {
+        let arguments = std::env::args_os().skip(1).chain(["--worker".into()]);
+        let (child, channel) = spawn(arguments)?;
+        for held in &self.sites {
+            let heard = self.heard.map(|(_, at)| Timestamp::from(at).as_nanosecond());
+            let site = Site { heard, ..held.site.clone() };
+            let descriptors = [held.netns.as_fd(), held.events.as_fd(), held.journal.as_fd()];
+            // One that has ended already is noticed as any other.
+            if channel.send(&Order::Count(site).to_bytes(), &descriptors).is_err() {
+                break;
+            }
+        }
+        Ok(Worker { child, channel, started: Instant::now(), deadline: None })
+    }
+
+    /// Takes the worker's signs of life; says how it ended, if it has.
+    fn hear(&mut self, worker: &mut Worker) -> Result<Option<ExitStatus>, Failure> {
+        while let Ok(Some(_)) = worker.channel.receive() {
+            self.heard = Some((Instant::now(), SystemTime::now()));
+        }
+        if worker.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            worker.child.kill().context("cannot end the worker")?;
+        }
+        Ok(worker.child.try_wait().context("cannot wait for the worker")?)
+    }
+
+    fn watch(&mut self, heard: Instant, worker: Option<&Worker>) -> anyhow::Result<()> {
+        for held in &mut self.sites {
+            if held.watch(heard)?
+                && let Some(worker) = worker
+            {
+                let order = Order::Mode { index: held.site.index, mode: held.site.mode };
+                // A worker that does not read it gets it with its successor's first order.
+                worker.channel.send(&order.to_bytes(), &[]).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    fn stop(&mut self) -> anyhow::Result<()> {
+        if self.deadline.is_none() {
+            tracing::info!("stopping: what was counted is being written");
+            self.deadline = Some(Instant::now() + DRAIN);
+            if self.channel.send(&Order::Stop.to_bytes(), &[]).is_err() {
+                // It has ended, or it does not listen.
+                self.child.kill().context("cannot end the worker")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the worker's end means for the whole.
+fn finished(status: ExitStatus) -> Result<(), Failure> {
+    if status.success() {
+        return Ok(());
+    }
+    // It has said why itself.
+    let exit = status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from);
+    let error = match status.signal() {
+        Some(signal) => anyhow!("the worker was ended by signal {signal}"),
+        None => anyhow!("the worker could not go on"),
+    };
+    Err(Failure { exit, error })
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}

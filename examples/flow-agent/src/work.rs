@@ -1,0 +1,122 @@
+//! The worker: reads the sockets that the holder lent it, counts, and writes.
+
+mod collector;
+mod sinks;
+mod site;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use podtrail_conntrack::Table;
+use podtrail_daemon::{Channel, Health, Parcel, bind, inherit, serve, shutdown_signal};
+use podtrail_writer::Spool;
+use prometheus_client::registry::Registry;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::watch;
+
+use crate::Failure;
+use crate::args::RunArgs;
+use crate::metrics::Metrics;
+use crate::orders::{Order, Site};
+use collector::Collector;
+
+/// Orders come at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The collector goes round many times a second; this long without is a fault.
+const STUCK: Duration = Duration::from_secs(60);
+/// What is kept in memory, at most, where there is no folder for it.
+const MEMORY: u64 = 64 << 20;
+
+pub(crate) fn work(args: RunArgs) -> Result<(), Failure> {
+    let channel = inherit()?;
+    let lent = receive_all(&channel)?;
+    let specs = sinks::specs(&args.writers)?;
+    let spool = spool(&args)?;
+    sinks::forget_others(&spool, &specs)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.context("cannot start a runtime")?;
+    runtime.block_on(run(args, channel, lent, specs, spool))
+}
+
+async fn run(
+    args: RunArgs,
+    channel: Channel,
+    lent: Vec<(Site, Parcel)>,
+    specs: Vec<podtrail_writer::Spec>,
+    spool: Spool,
+) -> Result<(), Failure> {
+    // Whoever stops all processes of a group means the holder, which tells this one.
+    drop(tokio::spawn(shutdown_signal()?));
+    let mut registry = Registry::default();
+    podtrail_daemon::register_process_metrics(&mut registry);
+    let metrics = Metrics::new(&mut registry);
+    let health = Health::new();
+    let counting = health.condition("counting", "the connection table has not been read yet");
+    let heartbeat = health.heartbeat("collector", STUCK);
+    let mut sinks = sinks::Sinks::open(&spool, specs, &metrics, &health)?;
+    if let Some(address) = &args.listen {
+        let listener = bind(address).await?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        tracing::info!(%address, "serving /livez, /readyz and /metrics");
+        drop(tokio::spawn(serve(listener, health.clone(), Arc::new(registry), std::future::pending())));
+    }
+    let mut sites = Vec::new();
+    let mut tables = Vec::new();
+    let limit = args.max_connections as usize;
+    for (site, parcel) in lent {
+        let (site, table) = site::Site::take_over(site, parcel, node(&args)?, limit, &metrics)?;
+        sites.push(site);
+        tables.push(table);
+    }
+    let report = collector::Report { counting, heartbeat };
+    let collector = Collector::new(channel, spool, sites, args.interval, metrics, report);
+    let (stop, stopped) = watch::channel(false);
+    sinks.start(stopped);
+    let collecting = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+        let mut tables: Vec<Table> = tables;
+        collector.run(&mut tables)
+    });
+    let collected = collecting.await.context("the collector ended")?;
+    stop.send_replace(true);
+    sinks.finish().await;
+    Ok(collected?)
+}
+
+/// What the holder lends: for each namespace, what it says and the descriptors.
+fn receive_all(channel: &Channel) -> Result<Vec<(Site, Parcel)>, Failure> {
+    let mut sites: Vec<(Site, Parcel)> = Vec::new();
+    loop {
+        while let Some(parcel) = channel.receive()? {
+            if let Order::Count(site) = Order::from_bytes(&parcel.bytes)? {
+                sites.push((site, parcel));
+            }
+            if sites.first().is_some_and(|(site, _)| sites.len() == site.of) {
+                return Ok(sites);
+            }
+        }
+        let timeout = Timespec::try_from(PATIENCE).context("the time to wait is too long")?;
+        let ready =
+            poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&timeout)).context("cannot wait for orders")?;
+        if ready == 0 {
+            return Err(anyhow!("the holder said nothing for {} s", PATIENCE.as_secs()).into());
+        }
+    }
+}
+
+fn spool(args: &RunArgs) -> Result<Spool, Failure> {
+    let Some(folder) = &args.state else { return Ok(Spool::in_memory(MEMORY)) };
+    let context = || format!("cannot use the folder {} for state", folder.display());
+    std::fs::create_dir_all(folder).with_context(context).map_err(Failure::unavailable)?;
+    let file = folder.join("flows.db");
+    Spool::open(file, args.state_limit << 20).with_context(context).map_err(Failure::unavailable)
+}
+
+fn node(args: &RunArgs) -> anyhow::Result<String> {
+    if let Some(node) = &args.node {
+        return Ok(node.clone());
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host's name")?;
+    Ok(name.trim_end().to_owned())
+}

@@ -1,0 +1,283 @@
+//! The loop that reads and counts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use podtrail_conntrack::wire::Status;
+use podtrail_conntrack::{ErrorKind, Filter, Table};
+use podtrail_daemon::{Channel, Condition, Heartbeat};
+use podtrail_flow::Incarnation;
+use podtrail_writer::{Change, Spool, SpoolErrorKind};
+
+use super::site::Site;
+use crate::convert;
+use crate::hold::now;
+use crate::metrics::Metrics;
+use crate::orders::{Order, give_sign_of_life};
+
+/// How often the sockets are looked at. Events wait meanwhile, which costs less than a wake-up for each.
+const TICK: Duration = Duration::from_millis(50);
+/// How often the holder hears of this.
+const PULSE: Duration = Duration::from_millis(200);
+/// How often what was counted is stored.
+const COMMIT: Duration = Duration::from_secs(1);
+/// What waits in the journal is counted and stored at once when it is more than this.
+const MUCH: u64 = 256 << 10;
+/// So many records are stored at once, about.
+const BATCH: usize = 2000;
+/// While a table is read, the sockets are looked at every so many connections.
+const STRIDE: usize = 2048;
+/// A snapshot that was not complete is repeated after so long, at most.
+const SOON: Duration = Duration::from_secs(1);
+/// A store that is full or out of order is tried again after so long.
+const PAUSE: Duration = Duration::from_millis(100);
+/// When the worker is to stop, the store may take so long to take what is left.
+const LAST_TRY: Duration = Duration::from_secs(8);
+
+/// How the collector says that it works.
+pub(crate) struct Report {
+    pub(crate) counting: Condition,
+    pub(crate) heartbeat: Heartbeat,
+}
+
+pub(crate) struct Collector {
+    channel: Channel,
+    spool: Spool,
+    sites: Vec<Site>,
+    interval: Duration,
+    metrics: Arc<Metrics>,
+    report: Report,
+    change: Change,
+    pulse: Instant,
+    last_commit: Instant,
+    /// Since when it is to stop.
+    stopping: Option<Instant>,
+}
+
+impl Collector {
+    pub(crate) fn new(
+        channel: Channel,
+        spool: Spool,
+        sites: Vec<Site>,
+        interval: Duration,
+        metrics: Arc<Metrics>,
+        report: Report,
+    ) -> Self {
+        let now = Instant::now();
+        let (change, stopping) = (Change::default(), None);
+        Self { channel, spool, sites, interval, metrics, report, change, pulse: now, last_commit: now, stopping }
+    }
+
+    /// Counts until the holder says that it is enough. `tables` are those of the sites.
+    pub(crate) fn run(mut self, tables: &mut [Table]) -> anyhow::Result<()> {
+        let mut taken = Vec::new();
+        for site in &mut self.sites {
+            site.resume(&self.spool, &mut taken, || give_sign_of_life(&self.channel))
+                .with_context(|| format!("cannot go on counting in {}", site.path()))?;
+        }
+        loop {
+            self.listen()?;
+            let is_due = self.last_commit.elapsed() >= COMMIT || self.stopping.is_some();
+            for index in 0..self.sites.len() {
+                if is_due || self.sites[index].backlog() > MUCH {
+                    self.count_events(index, tables)?;
+                }
+                if self.stopping.is_some() || Instant::now() >= self.sites[index].next_dump {
+                    self.read_table(index, tables)?;
+                }
+            }
+            if is_due {
+                self.last_commit = Instant::now();
+            }
+            if self.stopping.is_some() {
+                return self.finish(tables);
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    fn finish(&mut self, tables: &mut [Table]) -> anyhow::Result<()> {
+        for index in 0..self.sites.len() {
+            self.sites[index].stop();
+            self.count_events(index, tables)?;
+        }
+        Ok(())
+    }
+
+    /// Hears the holder, lets it hear, and takes events from all sockets.
+    fn listen(&mut self) -> anyhow::Result<()> {
+        while let Some(parcel) = self.channel.receive()? {
+            match Order::from_bytes(&parcel.bytes)? {
+                Order::Mode { index, mode } => {
+                    for site in self.sites.iter_mut().filter(|site| site.index() == index) {
+                        site.mode = mode;
+                    }
+                }
+                Order::Stop => self.stopping = self.stopping.or_else(|| Some(Instant::now())),
+                Order::Count(_) => {}
+            }
+        }
+        for site in &mut self.sites {
+            site.take_events().with_context(|| format!("cannot take events of {}", site.path()))?;
+        }
+        // Only after events were taken: it says that they are.
+        if self.pulse.elapsed() >= PULSE {
+            self.pulse = Instant::now();
+            give_sign_of_life(&self.channel);
+            self.report.heartbeat.beat();
+            self.metrics.spool(self.spool.backlog());
+        }
+        Ok(())
+    }
+
+    /// Counts the ends of connections that have come, and stores all.
+    fn count_events(&mut self, index: usize, tables: &mut [Table]) -> anyhow::Result<()> {
+        while self.sites[index].count_events()? {
+            if self.sites[index].out.records.len() >= BATCH {
+                self.store(index)?;
+            }
+        }
+        self.sites[index].settle(|| dying(&mut tables[index]))?;
+        self.store(index)
+    }
+
+    /// Reads the whole table.
+    fn read_table(&mut self, index: usize, tables: &mut [Table]) -> anyhow::Result<()> {
+        // Ends that came before the snapshot are told before it.
+        self.count_events(index, tables)?;
+        let began = Instant::now();
+        self.sites[index].account.begin(now());
+        let snapshot = self.snapshot(index, &mut tables[index]).and_then(|seen| {
+            self.touch_dying(index, &mut tables[index])?;
+            Ok(seen)
+        });
+        let is_complete = match snapshot {
+            Ok(seen) => {
+                self.sites[index].metrics.snapshot(seen, began.elapsed());
+                self.report.counting.set_ready();
+                true
+            }
+            Err(error) if error.is::<podtrail_conntrack::Error>() => {
+                let netns = self.sites[index].path();
+                tracing::warn!(
+                    netns,
+                    error = &*error as &dyn std::error::Error,
+                    "the table was not read to its end, it is read again"
+                );
+                self.sites[index].metrics.interrupted();
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        let gone = self.sites[index].end_snapshot(is_complete);
+        self.store(index)?;
+        self.close_vanished(index, &gone)?;
+        // Ends that came meanwhile are told after it.
+        self.count_events(index, tables)?;
+        self.metrics.account(self.sites[index].path(), &self.sites[index].account.stats());
+        let pause = if is_complete { self.interval } else { self.interval.min(SOON) };
+        self.sites[index].next_dump = began + pause;
+        Ok(())
+    }
+
+    fn snapshot(&mut self, index: usize, table: &mut Table) -> anyhow::Result<usize> {
+        let (mut seen, mut dump) = (0, table.dump(&Filter::default())?);
+        while let Some(shown) = dump.next() {
+            let site = &mut self.sites[index];
+            match shown {
+                Ok(shown) => {
+                    let connection = convert::connection(site.cookie(), &shown);
+                    // Its last word is on its way, or was here already.
+                    if shown.status.is_some_and(|status| status.contains(Status::DYING)) {
+                        site.account.touch(&connection);
+                    } else {
+                        site.account.observe(&connection, now, &mut site.out);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Malformed => site.metrics.malformed(&error),
+                Err(error) => return Err(error.into()),
+            }
+            seen += 1;
+            if seen % STRIDE == 0 {
+                self.listen()?;
+                if self.sites[index].out.records.len() >= BATCH {
+                    self.store(index)?;
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Connections that ended and whose last word the kernel could not deliver yet are not gone.
+    fn touch_dying(&mut self, index: usize, table: &mut Table) -> anyhow::Result<()> {
+        let mut dump = table.dying()?;
+        while let Some(shown) = dump.next() {
+            let shown = match shown {
+                Ok(shown) => shown,
+                Err(error) if error.kind() == ErrorKind::Malformed => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let site = &mut self.sites[index];
+            site.account.touch(&convert::connection(site.cookie(), &shown));
+        }
+        Ok(())
+    }
+
+    fn close_vanished(&mut self, index: usize, gone: &[Incarnation]) -> anyhow::Result<()> {
+        for incarnation in gone {
+            let site = &mut self.sites[index];
+            let saved = site.saved(&self.spool, incarnation.slot).context("cannot read the state")?;
+            site.account.vanish(incarnation, saved.as_deref(), now(), &mut site.out);
+            if site.out.records.len() >= BATCH {
+                self.store(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what a site has to say. While there is no room, nothing more is counted: living connections go on being counted
+    /// by the kernel, and ends of connections wait in the journal and the socket.
+    fn store(&mut self, index: usize) -> anyhow::Result<()> {
+        self.sites[index].change(&mut self.change);
+        let mut is_said = false;
+        loop {
+            match self.spool.write(&self.change) {
+                Ok(_) => break,
+                Err(error) if !error.is_retryable() => return Err(error).context("cannot store what was counted"),
+                Err(error) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        let is_full = error.kind() == SpoolErrorKind::Full;
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            is_full,
+                            "counting pauses: it cannot be stored"
+                        );
+                        self.report.counting.set_not_ready("what is counted cannot be stored");
+                    }
+                    self.metrics.store_failed();
+                    if self.stopping.is_some_and(|since| since.elapsed() >= LAST_TRY) {
+                        return Err(error).context("cannot store what was counted");
+                    }
+                }
+            }
+            std::thread::sleep(PAUSE);
+            self.listen()?;
+        }
+        if is_said {
+            tracing::info!("counting goes on: it can be stored again");
+            self.report.counting.set_ready();
+        }
+        self.change.clear();
+        self.sites[index].stored()
+    }
+}
+
+/// How many connections the kernel keeps until it can tell of their ends; `None` if that cannot be said.
+fn dying(table: &mut Table) -> Option<usize> {
+    let (mut count, mut dump) = (0, table.dying().ok()?);
+    while let Some(shown) = dump.next() {
+        count += usize::from(shown.is_ok_and(|_| true));
+    }
+    Some(count)
+}

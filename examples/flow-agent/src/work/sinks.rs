@@ -1,0 +1,153 @@
+//! The outboxes: from the store to where lines are wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use podtrail_daemon::{Condition, Health, reopen_signal};
+use podtrail_writer::{Feed, FileHandle, OutboxConfig, Spec, Spool, Writer, run};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::Failure;
+use crate::metrics::Metrics;
+
+/// A sink that gave up is opened anew after so long.
+const PAUSE: Duration = Duration::from_secs(10);
+/// What may be delivered after the end of counting, at most.
+const DRAIN: Duration = Duration::from_secs(8);
+
+pub(crate) fn specs(writers: &[String]) -> Result<Vec<Spec>, Failure> {
+    let specs: Vec<_> =
+        writers.iter().map(|spec| Spec::parse(spec)).collect::<Result<_, _>>().map_err(Failure::usage)?;
+    for (at, spec) in specs.iter().enumerate() {
+        for other in &specs[..at] {
+            if spec.target.is_same_as(&other.target) {
+                return Err(Failure::usage(anyhow!("two writers write to {}: leave one out", spec.target)));
+            }
+            if spec.sink_name() == other.sink_name() {
+                return Err(Failure::usage(anyhow!("two writers are called {}: change one's name=", spec.sink_name())));
+            }
+        }
+    }
+    Ok(specs)
+}
+
+/// Sinks that were left out of the command line would keep the store from getting empty.
+pub(crate) fn forget_others(spool: &Spool, specs: &[Spec]) -> anyhow::Result<()> {
+    for (name, position) in spool.sinks().context("cannot read the state")? {
+        if specs.iter().all(|spec| spec.sink_name() != name) {
+            spool.forget_sink(&name).context("cannot change the state")?;
+            tracing::warn!(
+                sink = name,
+                position = position.seq,
+                "a writer of earlier is not given any more: it gets nothing more"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// All of them.
+pub(crate) struct Sinks {
+    sinks: Vec<Sink>,
+    running: JoinSet<()>,
+    reopening: JoinSet<()>,
+}
+
+struct Sink {
+    spool: Spool,
+    spec: Spec,
+    first: (Feed, Box<dyn Writer>),
+    metrics: Arc<Metrics>,
+    is_well: Condition,
+}
+
+impl Sinks {
+    pub(crate) fn open(
+        spool: &Spool,
+        specs: Vec<Spec>,
+        metrics: &Arc<Metrics>,
+        health: &Health,
+    ) -> Result<Self, Failure> {
+        let (mut sinks, mut files) = (Vec::new(), Vec::new());
+        for spec in specs {
+            let (writer, file) = spec.open().map_err(Failure::unavailable)?;
+            files.extend(file);
+            let feed = spool.feed(&spec.sink_name(), spec.from).context("cannot change the state")?;
+            let is_well = health.condition(spec.sink_name(), "it was not opened yet");
+            is_well.set_ready();
+            let (spool, metrics) = (spool.clone(), metrics.clone());
+            sinks.push(Sink { spool, spec, first: (feed, writer), metrics, is_well });
+        }
+        let mut hangup = reopen_signal()?;
+        let mut reopening = JoinSet::new();
+        reopening.spawn(async move {
+            loop {
+                hangup.recv().await;
+                tracing::info!("opening files anew");
+                files.iter().for_each(FileHandle::reopen);
+            }
+        });
+        Ok(Self { sinks, running: JoinSet::new(), reopening })
+    }
+
+    /// Delivers until `stop`, and then what is left.
+    pub(crate) fn start(&mut self, stop: watch::Receiver<bool>) {
+        for sink in self.sinks.drain(..) {
+            self.running.spawn(sink.deliver(stop.clone()));
+        }
+    }
+
+    pub(crate) async fn finish(mut self) {
+        while let Some(ended) = self.running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "an outbox ended");
+            }
+        }
+        self.reopening.abort_all();
+    }
+}
+
+impl Sink {
+    /// A sink that gives up does not keep others from being served, nor the kernel from being read.
+    async fn deliver(self, stop: watch::Receiver<bool>) {
+        let Self { spool, spec, first: (mut feed, mut writer), metrics, is_well } = self;
+        let name = spec.sink_name();
+        let mut config = OutboxConfig::default();
+        config.max_rows = 5000;
+        config.max_bytes = 4 << 20;
+        config.drain = DRAIN;
+        loop {
+            let observer = metrics.outbox(&name);
+            let Err(error) = run(feed, writer, config.clone(), &observer, done(stop.clone())).await else { return };
+            tracing::error!(
+                sink = name,
+                error = &error as &dyn std::error::Error,
+                "the writer gave up; it is tried again later"
+            );
+            is_well.set_not_ready("the writer gave up");
+            (feed, writer) = loop {
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = done(stop.clone()) => return,
+                }
+                match (spool.feed(&name, spec.from), spec.open()) {
+                    (Ok(feed), Ok((writer, _))) => break (feed, writer),
+                    (Err(error), _) => {
+                        tracing::error!(sink = name, error = &error as &dyn std::error::Error, "cannot read the state")
+                    }
+                    (_, Err(error)) => {
+                        tracing::error!(sink = name, error = &error as &dyn std::error::Error, "cannot open the writer")
+                    }
+                }
+            };
+            is_well.set_ready();
+        }
+    }
+}
+
+/// Resolves when the flag is set, or when nobody is left to set it.
+async fn done(mut flag: watch::Receiver<bool>) {
+    drop(flag.wait_for(|set| *set).await);
+}
