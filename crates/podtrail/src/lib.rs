@@ -182,7 +182,7 @@
 //!
 //! # Features
 //!
-//! `event` is always there. Each feature adds a module of its name, but `sqlite`, which adds `Store` to `ledger`.
+//! `event` is always there. Each feature adds a module of its name, but `sqlite`, which adds `Store` to `ledger`, and `spool`.
 //!
 //! - `ledger`: who held an address, when: the algebra and the index in memory.
 //! - `sqlite`: the durable ledger, with `ledger`.
@@ -192,6 +192,7 @@
 //! - `conntrack`: the kernel's connection table, with `netns`; Linux only.
 //! - `netns`: network namespaces; Linux only.
 //! - `flow`: from counters of connections to deltas.
+//! - `spool`: adds `Spool` to `writer`, a store for records that have no ledger, with their maker's state.
 //! - `sim`: the simulated API.
 //!
 //! Whoever uses `watch` or `track` also chooses the Kubernetes version that `k8s-openapi` is built for, in the final

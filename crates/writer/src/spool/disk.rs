@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use super::file::{self, Lock};
 use super::header::SCHEMA_VERSION;
 use super::pack::{self, Pack};
+use super::state::State;
 use super::store::{Log, Store, Totals};
 use super::{Change, DeadLetter, SpoolError, SpoolErrorKind, sinks};
 use crate::{Item, Position, Row, StartFrom};
@@ -19,8 +20,9 @@ const READ_BYTES: usize = 2 << 20;
 /// A transaction deletes the packs of about so many records.
 const DELETE_RECORDS: i64 = 16_384;
 
-/// SQLite's page; a smaller one costs more calls, a larger one more bytes for a few changed values.
-pub(super) const PAGE: u64 = 4096;
+/// SQLite's page. What is written is long (packs, the log of the state, all of the state): with pages of 4 KB it takes half as
+/// long again, for each is written twice, by calls of its own. A larger one makes positions dear.
+pub(super) const PAGE: u64 = 16 << 10;
 /// The log goes into the file when it is a quarter of the limit, within these bounds: the more is in it, the more pages
 /// that many commits have changed are written once.
 const MIN_LOG: u64 = 1 << 20;
@@ -32,6 +34,7 @@ pub(super) struct Disk {
     object: Arc<str>,
     limit: u64,
     totals: Totals,
+    state: State,
     pack: Pack,
     log: Log,
     _lock: Lock,
@@ -57,8 +60,8 @@ impl Disk {
         let log = file::beside(&path, "-wal");
         let file = File::open(&log).map_err(|e| SpoolError::new(SpoolErrorKind::Io, &*object).because(e))?;
         let log = Log { file: Arc::new(file), path: log.display().to_string().into() };
-        let totals = totals(&db).map_err(failed)?;
-        Ok(Self { db, object, limit, totals, pack: Pack::default(), log, _lock: lock })
+        let (totals, state) = (totals(&db).map_err(failed)?, State::load(&db, limit).map_err(failed)?);
+        Ok(Self { db, object, limit, totals, state, pack: Pack::default(), log, _lock: lock })
     }
 
     /// A small change, which is made even if the spool is full.
@@ -77,6 +80,32 @@ impl Disk {
         };
         let (done, totals) = done.map_err(|e| failure(&self.object, e))?;
         self.totals = totals;
+        Ok(done)
+    }
+
+    /// Makes all of a change, with the log of the state or without; `false` if that would pass the limit.
+    fn attempt(&mut self, change: &Change, merge: bool) -> Result<bool, SpoolError> {
+        let mut attempt = || {
+            let transaction = transaction(&self.db)?;
+            append(&transaction, self.totals.head, &change.records, &mut self.pack)?;
+            match merge {
+                true => self.state.merge(&transaction, &change.state)?,
+                false => self.state.append(&transaction, &change.state)?,
+            }
+            let totals = totals(&transaction)?;
+            if totals.bytes > self.limit && totals.bytes > self.totals.bytes {
+                return Ok(false);
+            }
+            transaction.commit()?;
+            self.totals = totals;
+            Ok(true)
+        };
+        let done = attempt().map_err(|e| failure(&self.object, e))?;
+        match merge {
+            true if done => self.state.merged(),
+            false if done => self.state.appended(&change.state),
+            _ => {}
+        }
         Ok(done)
     }
 
@@ -142,27 +171,6 @@ fn append(db: &Connection, mut last: u64, mut records: &[Item], pack: &mut Pack)
     Ok(())
 }
 
-fn key(space: u32, slot: u32) -> i64 {
-    (u64::from(space) << 32 | u64::from(slot)).cast_signed()
-}
-
-/// In the order in which the values are stored, each page is changed at one go.
-fn put_state(db: &Connection, change: &Change) -> rusqlite::Result<()> {
-    let mut sorted: Vec<_> =
-        change.state.iter().map(|change| (key(change.space, change.slot), &change.value)).collect();
-    sorted.sort_by_key(|(key, _)| *key);
-    let mut put = db.prepare_cached("INSERT OR REPLACE INTO state VALUES (?1, ?2)")?;
-    let mut delete = db.prepare_cached("DELETE FROM state WHERE key = ?1")?;
-    for same in sorted.chunk_by(|one, other| one.0 == other.0) {
-        match same.last() {
-            Some((key, Some(value))) => put.execute((key, value))?,
-            Some((key, None)) => delete.execute([key])?,
-            None => 0,
-        };
-    }
-    Ok(())
-}
-
 /// Deletes some of the packs that every sink has got; whether there are more. The newest stays: it says where to go on.
 fn delete_delivered(db: &Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT (SELECT min(last) FROM records), (SELECT max(last) FROM records), (SELECT min(seq) FROM sinks)";
@@ -185,34 +193,17 @@ impl Store for Disk {
         if lines > 0 && self.totals.bytes.saturating_add(lines as u64) > self.limit {
             return Err(self.error(SpoolErrorKind::Full));
         }
-        let failed = |e| failure(&self.object, e);
-        let transaction = transaction(&self.db).map_err(failed)?;
-        append(&transaction, self.totals.head, &change.records, &mut self.pack).map_err(failed)?;
-        put_state(&transaction, change).map_err(failed)?;
-        let totals = totals(&transaction).map_err(failed)?;
-        if totals.bytes > self.limit && totals.bytes > self.totals.bytes {
-            return Err(self.error(SpoolErrorKind::Full));
-        }
-        transaction.commit().map_err(failed)?;
-        self.totals = totals;
-        Ok(())
+        // A log that has no room any more may have some as a part of the table.
+        let appended = self.state.fits(&change.state) && self.attempt(change, false)?;
+        if appended || self.attempt(change, true)? { Ok(()) } else { Err(self.error(SpoolErrorKind::Full)) }
     }
 
     fn state(&self, space: u32, each: &mut dyn FnMut(u32, &[u8])) -> Result<(), SpoolError> {
-        self.query(|db| {
-            let sql = "SELECT key & 0xffffffff, value FROM state WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
-            let mut statement = db.prepare_cached(sql)?;
-            let mut rows = statement.query([key(space, 0), key(space, u32::MAX)])?;
-            while let Some(row) = rows.next()? {
-                each(row.get(0)?, row.get_ref(1)?.as_blob()?);
-            }
-            Ok(())
-        })
+        self.query(|db| self.state.each(db, space, each))
     }
 
     fn get(&self, space: u32, slot: u32) -> Result<Option<Vec<u8>>, SpoolError> {
-        let sql = "SELECT value FROM state WHERE key = ?1";
-        self.query(|db| db.prepare_cached(sql)?.query_row([key(space, slot)], |row| row.get(0)).optional())
+        self.query(|db| self.state.get(db, space, slot))
     }
 
     fn register(&mut self, sink: &str, start: StartFrom) -> Result<(), SpoolError> {

@@ -13,15 +13,16 @@ use super::disk::{PAGE, failure};
 use super::header::{APPLICATION_ID, Header, LENGTH, SCHEMA_VERSION};
 use super::{SpoolError, SpoolErrorKind};
 
-/// `key` is the space's and the slot's 32 bits; `last` is the last sequence number of a pack, which has them without holes.
+/// `last` is the last sequence number of a pack, which has them without holes; `key` is 32 bits of the space and 32 of the
+/// slot, and `changes` is what is to go into `state`.
 const CREATE: &str = "
 CREATE TABLE records (last INTEGER PRIMARY KEY, heads BLOB NOT NULL, lines BLOB NOT NULL);
 CREATE TABLE state (key INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE changes (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE sinks (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, resume TEXT, frozen INTEGER) WITHOUT ROWID;
 CREATE TABLE dead_letters (
   sink TEXT NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, reason TEXT NOT NULL, line BLOB NOT NULL,
   PRIMARY KEY (sink, seq, id)) WITHOUT ROWID;
-CREATE VIEW states AS SELECT key >> 32 & 0xffffffff AS space, key & 0xffffffff AS slot, value FROM state;
 ";
 
 /// Holds `PATH.lock` while the spool is open.

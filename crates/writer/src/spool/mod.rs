@@ -8,6 +8,7 @@ mod header;
 mod memory;
 mod pack;
 mod sinks;
+mod state;
 mod store;
 
 use std::fmt;
@@ -123,7 +124,8 @@ pub struct DeadLetter {
 impl Spool {
     /// Opens the spool in this file, which may hold `limit` bytes; makes it if there is none, for its owner's eyes only.
     ///
-    /// While it is open it has one owner, and beside it are `PATH.lock` and SQLite's `PATH-wal` and `PATH-shm`.
+    /// While it is open it has one owner, and beside it are `PATH.lock` and SQLite's `PATH-wal` and `PATH-shm`: its log, a
+    /// quarter of `limit` long (1 to 32 MiB; for a while longer after a change that was) and not counted by it.
     ///
     /// # Errors
     /// If the file is no spool, is newer, damaged or in use, or cannot be made. It is then left as it was.
