@@ -83,7 +83,7 @@ impl Account {
 
     /// Puts back when the last complete snapshot began ([`read`](Self::read)), and the
     /// [`next_generation`](Self::next_generation).
-    pub const fn restore_progress(&mut self, read: Option<Timestamp>, next_generation: u32) {
+    pub fn restore_progress(&mut self, read: Option<Timestamp>, next_generation: u32) {
         self.read = read;
         self.meter.restore_generation(next_generation);
     }
@@ -109,7 +109,7 @@ impl Account {
     }
 
     /// A snapshot begins.
-    pub const fn begin(&mut self, at: Timestamp) {
+    pub fn begin(&mut self, at: Timestamp) {
         self.reading = Some(at);
         self.meter.begin();
     }

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::orders::{Order, give_sign_of_life};
 
 /// How often the sockets are looked at. Events wait meanwhile, which costs less than a wake-up for each.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 /// How often the holder hears of this.
 const PULSE: Duration = Duration::from_millis(200);
 /// How often what was counted is stored.
