@@ -18,8 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use podtrail_conntrack::Table;
 use podtrail_conntrack::wire::{Connection, Protocol, Tuple};
+use podtrail_conntrack::{Filter, Table};
 use podtrail_netns::Netns;
 
 const LIVING: u32 = 200_000;
@@ -48,6 +48,12 @@ fn main() {
     };
     let netns = Netns::open(format!("/run/netns/{name}")).unwrap();
     let mut load = Load::new(&netns);
+    let floor = load.reading();
+    println!(
+        "a reader that does nothing else: {:.2} s for a reading, {:.2} % of a core",
+        floor.as_secs_f64(),
+        floor.as_secs_f64() / INTERVAL.as_secs_f64() * 100.0
+    );
     for with_state in [true, false] {
         measure(&binary, &name, &mut load, with_state, seconds);
     }
@@ -104,6 +110,20 @@ impl Load {
         load
     }
 
+    /// The processor's time for reading the table once, the median of five.
+    fn reading(&mut self) -> Duration {
+        let mut times = [(); 5].map(|()| {
+            let before = on_cpu();
+            let mut dump = self.table.dump(&Filter::default()).unwrap();
+            while let Some(connection) = dump.next() {
+                std::hint::black_box(connection.unwrap());
+            }
+            on_cpu() - before
+        });
+        times.sort();
+        times[2]
+    }
+
     fn begin(&mut self) {
         self.table.insert(&numbered(12, self.begins % (1 << 24))).unwrap();
         self.begins += 1;
@@ -135,6 +155,12 @@ impl Load {
         }
         self.changes = 0;
     }
+}
+
+/// What this thread has used of a processor.
+fn on_cpu() -> Duration {
+    let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(schedstat.split_whitespace().next().unwrap().parse().unwrap())
 }
 
 fn numbered(net: u8, n: u32) -> Connection<'static> {

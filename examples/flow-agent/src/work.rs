@@ -35,7 +35,12 @@ pub(crate) fn work(args: RunArgs) -> Result<(), Failure> {
     let specs = sinks::specs(&args.writers)?;
     let spool = spool(&args)?;
     sinks::forget_others(&spool, &specs)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        // The collector, and the outboxes' reads and writes: each thread has memory of its own.
+        .max_blocking_threads(3)
+        .enable_all()
+        .build();
     let runtime = runtime.context("cannot start a runtime")?;
     runtime.block_on(run(args, channel, lent, specs, spool))
 }

@@ -16,7 +16,7 @@ use super::{Change, DeadLetter, SpoolError, SpoolErrorKind, sinks};
 use crate::{Item, Position, Row, StartFrom};
 
 /// A read ends after so many bytes of lines.
-const READ_BYTES: usize = 2 << 20;
+const READ_BYTES: usize = 1 << 20;
 /// A transaction deletes the packs of about so many records.
 const DELETE_RECORDS: i64 = 16_384;
 
@@ -125,7 +125,7 @@ fn begin(db: &Connection, limit: u64) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
-    db.pragma_update(None, "cache_size", -4096)?;
+    db.pragma_update(None, "cache_size", -2048)?;
     let log = (limit / 4).clamp(MIN_LOG, MAX_LOG);
     db.pragma_update(None, "wal_autocheckpoint", log / PAGE)?;
     // After a change that was larger.

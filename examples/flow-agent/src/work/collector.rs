@@ -25,7 +25,7 @@ const COMMIT: Duration = Duration::from_secs(1);
 /// What waits in the journal is counted and stored at once when it is more than this.
 const MUCH: u64 = 256 << 10;
 /// So many records are stored at once, about.
-const BATCH: usize = 2000;
+const BATCH: usize = 1000;
 /// While a table is read, the sockets are looked at every so many connections.
 const STRIDE: usize = 2048;
 /// A snapshot that was not complete is repeated after so long, at most.

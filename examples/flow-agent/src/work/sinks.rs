@@ -115,8 +115,7 @@ impl Sink {
         let Self { spool, spec, first: (mut feed, mut writer), metrics, is_well } = self;
         let name = spec.sink_name();
         let mut config = OutboxConfig::default();
-        config.max_rows = 5000;
-        config.max_bytes = 4 << 20;
+        config.max_rows = 2000;
         config.drain = DRAIN;
         loop {
             let observer = metrics.outbox(&name);
