@@ -24,6 +24,19 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Count flows, and write a line for each that changed or ended
     Run(Box<RunArgs>),
+    /// List the connections of the table
+    List(ListArgs),
+    /// Show what carries most bytes per second
+    Top(TopArgs),
+    /// Say which of the kernel's settings are off, what that costs and what to do
+    ///
+    /// Ends with 0 if nothing was found, and with 1 otherwise.
+    Check(CheckArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +88,80 @@ pub(crate) enum Reliable {
     Never,
 }
 
+#[derive(Debug, Args)]
+#[command(after_long_help = crate::filter::HELP)]
+pub(crate) struct ListArgs {
+    /// Of this network namespace, such as /run/netns/NAME or /proc/PID/ns/net; else of its own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) netns: Option<PathBuf>,
+    /// Only connections that have all of these, each KEY=VALUE; --help lists them
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Table)]
+    pub(crate) output: TableFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// A table for people
+    Table,
+    /// One JSON object a line: netns (inode), zone, protocol (number), original and reply, connection (id and start), total,
+    /// timeout (seconds), state (of TCP), status, mark, labels (numbers of bits) and helper. What the kernel does not say is null;
+    /// the last two are left out then
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Of this network namespace, such as /run/netns/NAME or /proc/PID/ns/net; else of its own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) netns: Option<PathBuf>,
+    /// What a row is of
+    #[arg(long, value_enum, default_value_t = By::Connection)]
+    pub(crate) by: By,
+    /// How often to read the connection table
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// How many rows to show at most; else as many as the terminal has room for, or 20
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rows: Option<u16>,
+    /// End after so many readings; else at SIGINT or SIGTERM
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// A connection
+    Connection,
+    /// An address: who began connections, or answered behind a translation
+    Address,
+    /// A port that connections were made to
+    Port,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Of this network namespace, such as /run/netns/NAME or /proc/PID/ns/net; may be given again. Else of its own
+    #[arg(long = "netns", value_name = "PATH")]
+    pub(crate) netns: Vec<PathBuf>,
+    /// Switch on what is off first: nf_conntrack_acct, _timestamp and _events
+    #[arg(long)]
+    pub(crate) enable: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Text,
+    /// One JSON object a line, for each namespace
+    Json,
+}
+
 fn interval(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration =
         text.parse().map_err(|_why: jiff::Error| "not a duration, such as 2s, 30s or 1m".to_owned())?;
@@ -82,4 +169,16 @@ fn interval(text: &str) -> Result<Duration, String> {
         Duration::try_from(signed).map_err(|_why: jiff::Error| "a duration cannot be negative".to_owned())?;
     let allowed = Duration::from_millis(100)..=Duration::from_secs(86_400);
     if allowed.contains(&interval) { Ok(interval) } else { Err("not between 100ms and 24h".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }
