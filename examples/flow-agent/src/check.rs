@@ -123,7 +123,12 @@ impl Report {
         for Found { what, cost, remedy, .. } in &self.findings {
             writeln!(out, "{what}: {cost}\n  {remedy}")?;
         }
-        if self.findings.is_empty() { writeln!(out, "all is well") } else { Ok(()) }
+        let is_off = |found: &Found| found.kind.ends_with("-off") || found.kind == "events-auto";
+        match self.findings.as_slice() {
+            [] => writeln!(out, "all is well"),
+            found if found.iter().any(is_off) => writeln!(out, "with --enable, what is off is switched on"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -34,16 +34,16 @@ impl<const N: usize, W: Write> Columns<N, W> {
         if self.waiting.len() == SAMPLE { self.settle() } else { Ok(()) }
     }
 
-    /// Writes what waits; `nothing` if there was no row. Gives back what was written to.
-    pub(crate) fn finish(mut self, nothing: &str) -> io::Result<W> {
-        if self.widths.is_none() {
-            if self.waiting.is_empty() {
-                writeln!(self.out, "{nothing}")?;
-            } else {
-                self.settle()?;
-            }
+    /// Whether there was no row.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.widths.is_none() && self.waiting.is_empty()
+    }
+
+    /// Writes what waits. Gives back what was written to.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        if !self.waiting.is_empty() {
+            self.settle()?;
         }
-        self.out.flush()?;
         Ok(self.out)
     }
 
@@ -105,10 +105,10 @@ mod tests {
         for (name, number) in [("a", "1"), ("longer", "1000")] {
             table.row([name.to_owned(), number.to_owned(), String::new()]).unwrap();
         }
-        let text = String::from_utf8(table.finish("").unwrap()).unwrap();
+        let text = String::from_utf8(table.finish().unwrap()).unwrap();
         assert_eq!(text, "NAME       N\na          1\nlonger  1000\n");
-        let empty = Columns::new([Column::Left("NAME")], Vec::new()).finish("nothing found").unwrap();
-        assert_eq!(empty, b"nothing found\n");
+        let empty = Columns::new([Column::Left("NAME")], Vec::new());
+        assert!(empty.is_empty() && empty.finish().unwrap().is_empty());
     }
 
     #[test]

@@ -10,16 +10,19 @@ use podtrail_conntrack::{Family, Filter};
 /// What `--help` says of the words.
 pub(crate) const HELP: &str = "\
 Filters, of which all must hold:
-  proto=tcp                  a protocol: tcp, udp, icmp, icmpv6, sctp, dccp, gre, udplite, or its number
-  family=ipv4                ipv4 or ipv6
-  src= dst= sport= dport=    an address or port of the original direction: that of the first packet
+  proto=tcp            tcp, udp, icmp, icmpv6, sctp, dccp, gre, udplite, or a number
+  family=ipv4          ipv4 or ipv6
+  src= dst=            an address of the first packet's direction
+  sport= dport=        a port of it
   reply-src= reply-dst= reply-sport= reply-dport=
-                             likewise of the direction of the answers: who answers behind a translation
-  addr= port=                an address or port that is any of these four
-  zone=7                     a zone; 0 is none
-  mark=0x1/0xff              a mark, in the bits of a mask; without one, in all bits
-  status=assured             may be given again; one of assured, unassured, seen-reply, unreplied, expected,
-                             confirmed, src-nat, dst-nat, dying, fixed-timeout, offload, hw-offload
+                       likewise of the answers' direction: who answers behind a
+                       translation
+  addr= port=          an address or port that is any of these four
+  zone=7               a zone; 0 is none
+  mark=0x1/0xff        a mark in the bits of a mask; without one, in all bits
+  status=assured       assured, unassured, seen-reply, unreplied, expected,
+                       confirmed, src-nat, dst-nat, dying, fixed-timeout,
+                       offload, hw-offload; may be given again
 
 Examples:
   flow-agent list proto=tcp dport=443 status=unreplied
@@ -89,7 +92,7 @@ fn with(filter: Filter, key: &str, value: &str) -> anyhow::Result<Option<Filter>
         "reply-dport" => filter.reply_dst_port(port(value)?),
         "addr" => filter.address(address(value)?),
         "port" => filter.port(port(value)?),
-        "zone" => filter.zone(value.parse().context("not a zone, which is a number up to 65535")?),
+        "zone" => filter.zone(value.parse().ok().context("not a zone, which is a number up to 65535")?),
         "mark" => {
             let (value, mask) = mark(value)?;
             filter.mark(value, mask)
@@ -100,8 +103,8 @@ fn with(filter: Filter, key: &str, value: &str) -> anyhow::Result<Option<Filter>
 
 fn protocol(text: &str) -> anyhow::Result<Protocol> {
     let named = PROTOCOLS.into_iter().find(|protocol| protocol.to_string() == text);
-    let number = || text.parse().map(Protocol);
-    named.map_or_else(number, Ok).context("neither a protocol's name nor a number up to 255")
+    let number = || text.parse().ok().map(Protocol);
+    named.or_else(number).context("neither a protocol's name nor a number up to 255")
 }
 
 fn family(text: &str) -> anyhow::Result<Family> {
@@ -114,18 +117,18 @@ fn family(text: &str) -> anyhow::Result<Family> {
 
 /// An IPv4 address that is written as IPv6 is the IPv4 address, as the table has it.
 fn address(text: &str) -> anyhow::Result<IpAddr> {
-    let address: IpAddr = text.parse().context("not an IPv4 or IPv6 address")?;
+    let address: IpAddr = text.parse().ok().context("not an IPv4 or IPv6 address")?;
     Ok(address.to_canonical())
 }
 
 fn port(text: &str) -> anyhow::Result<u16> {
-    text.parse().context("not a port, which is a number up to 65535")
+    text.parse().ok().context("not a port, which is a number up to 65535")
 }
 
 fn mark(text: &str) -> anyhow::Result<(u32, u32)> {
     let number = |text: &str| {
         let hexadecimal = text.strip_prefix("0x").map(|digits| u32::from_str_radix(digits, 16));
-        hexadecimal.unwrap_or_else(|| text.parse()).context("not a mark such as 0x1, 17 or 0x1/0xff")
+        hexadecimal.unwrap_or_else(|| text.parse()).ok().context("not a mark such as 0x1, 17 or 0x1/0xff")
     };
     let (value, mask) = match text.split_once('/') {
         Some((value, mask)) => (number(value)?, number(mask)?),

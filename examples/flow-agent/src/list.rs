@@ -36,8 +36,8 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
             None => break unreadable,
         }
     };
-    let Some(error) = failed else { return Ok(printer.finish("nothing found").context("cannot print")?) };
-    printer.finish("").context("cannot print")?;
+    printer.finish(failed.is_none()).context("cannot print")?;
+    let Some(error) = failed else { return Ok(()) };
     let is_interrupted = error.kind() == ErrorKind::Interrupted;
     let mut failure = Failure::from(error);
     if is_interrupted {
@@ -84,10 +84,17 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    /// `nothing` is what a table without a row says.
-    fn finish(self, nothing: &str) -> io::Result<()> {
+    /// Prints what waits. For people nothing found is a word, if it is known to be nothing.
+    fn finish(self, is_known: bool) -> io::Result<()> {
         match self {
-            Self::Table(table) => table.finish(nothing).map(drop),
+            Self::Table(table) => {
+                let is_nothing = is_known && table.is_empty();
+                let mut out = table.finish()?;
+                if is_nothing {
+                    writeln!(out, "nothing found")?;
+                }
+                out.flush()
+            }
             Self::Json(_, mut out) => out.flush(),
         }
     }

@@ -10,7 +10,6 @@ use podtrail_conntrack::{ErrorKind, Event, Events, Filter, Preflight, Subscripti
 use podtrail_daemon::shutdown_signal;
 use podtrail_event::Timestamp;
 use podtrail_netns::Netns;
-use tokio::time::MissedTickBehavior;
 
 use crate::args::{By, TopArgs};
 use crate::columns::{Column, Columns, quantity};
@@ -54,15 +53,14 @@ struct Top<'a> {
 impl Top<'_> {
     async fn run(mut self) -> Result<(), Failure> {
         let mut signal = std::pin::pin!(shutdown_signal()?);
-        let mut ticks = tokio::time::interval(TICK.min(self.args.interval));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = self.read()?;
         let mut readings = 0;
         let screen = Screen::open().context("cannot print")?;
         while self.args.count.is_none_or(|count| readings < count) {
+            let rest = self.args.interval.saturating_sub(last.elapsed());
             tokio::select! {
                 () = &mut signal => break,
-                _ = ticks.tick() => self.take_events()?,
+                () = tokio::time::sleep(TICK.min(rest)) => self.take_events()?,
             }
             if last.elapsed() >= self.args.interval {
                 let begun = self.read()?;
@@ -119,7 +117,7 @@ impl Top<'_> {
         let (sum, rows) = self.tally.take(rows);
         let rate = |number, unit| format!("{}/s", quantity(per_second(number, time), unit));
         let remarks = self.remarks().join("; ");
-        let title = format!(
+        let mut title = format!(
             "{} network namespace {}: {}, {}, {} connections\n{remarks}\n",
             jiff::Timestamp::now().strftime("%H:%M:%SZ"),
             self.netns.inode(),
@@ -138,12 +136,15 @@ impl Top<'_> {
                 By::Port => "PORT",
             }),
         ];
-        let mut table = Columns::new(columns, title.into_bytes());
+        let mut table = Columns::new(columns, Vec::new());
         for (subject, Carried { sent, received, packets, connections }) in rows {
             let [sent, received] = [sent, received].map(|bytes| rate(bytes, "B"));
             table.row([sent, received, rate(packets, ""), connections.to_string(), subject.to_string()])?;
         }
-        Ok(String::from_utf8(table.finish("nothing was carried")?)?)
+        if table.is_empty() {
+            title.push_str("nothing was carried\n");
+        }
+        Ok(title + std::str::from_utf8(&table.finish()?)?)
     }
 
     /// Why what is shown may not be all, which is not said again.
