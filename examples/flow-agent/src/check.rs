@@ -123,12 +123,17 @@ impl Report {
         for Found { what, cost, remedy, .. } in &self.findings {
             writeln!(out, "{what}: {cost}\n  {remedy}")?;
         }
-        let is_off = |found: &Found| found.kind.ends_with("-off") || found.kind == "events-auto";
-        match self.findings.as_slice() {
-            [] => writeln!(out, "all is well"),
-            found if found.iter().any(is_off) => writeln!(out, "with --enable, what is off is switched on"),
-            _ => Ok(()),
+        if self.settings.as_ref().is_some_and(Settings::can_be_enabled) {
+            writeln!(out, "with --enable, what is off is switched on")?;
         }
+        if self.findings.is_empty() { writeln!(out, "all is well") } else { Ok(()) }
+    }
+}
+
+impl Settings {
+    /// Whether something is off that this kernel has.
+    fn can_be_enabled(&self) -> bool {
+        !self.accounting || self.timestamps == Some(false) || self.events.is_some_and(|events| events != "on")
     }
 }
 

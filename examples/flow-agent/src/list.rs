@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 use podtrail_conntrack::wire::{Connection, Protocol, Status, Transport, Tuple};
-use podtrail_conntrack::{ErrorKind, Table};
-use podtrail_daemon::{escape, print_error};
+use podtrail_conntrack::{Error, ErrorKind, Table};
+use podtrail_daemon::escape;
 
 use crate::args::{ListArgs, TableFormat};
 use crate::columns::{Column, Columns, quantity};
@@ -23,25 +23,28 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
     let mut table = Table::open_in(&netns)?;
     let mut dump = table.dump(&filter)?;
     let mut printer = Printer::new(args.output, netns.inode());
-    let mut unreadable = None;
+    let mut unreadable: Option<(u64, Error)> = None;
     let failed = loop {
         match dump.next() {
             Some(Ok(connection)) => printer.print(&connection).context("cannot print")?,
             // The others come after it.
-            Some(Err(e)) if e.kind() == ErrorKind::Malformed => {
-                print_error(&e);
-                unreadable = Some(e);
-            }
+            Some(Err(e)) if e.kind() == ErrorKind::Malformed => unreadable.get_or_insert((0, e)).0 += 1,
             Some(Err(e)) => break Some(e),
-            None => break unreadable,
+            None => break None,
         }
     };
-    printer.finish(failed.is_none()).context("cannot print")?;
-    let Some(error) = failed else { return Ok(()) };
-    let is_interrupted = error.kind() == ErrorKind::Interrupted;
+    printer.finish(failed.is_none() && unreadable.is_none()).context("cannot print")?;
+    let (error, what) = match (failed, unreadable) {
+        (Some(e), _) if e.kind() == ErrorKind::Interrupted => {
+            (e, Some("some connections may be missing, or have come twice".to_owned()))
+        }
+        (Some(e), _) => (e, None),
+        (None, Some((how_many, e))) => (e, Some(format!("{how_many} connections are missing"))),
+        (None, None) => return Ok(()),
+    };
     let mut failure = Failure::from(error);
-    if is_interrupted {
-        failure.error = failure.error.context("some connections may be missing, or have come twice");
+    if let Some(what) = what {
+        failure.error = failure.error.context(what);
     }
     Err(failure)
 }

@@ -8,12 +8,11 @@
 )]
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use podtrail_conntrack::wire::{Connection, Protocol, Status, TcpState, Tuple};
 use podtrail_conntrack::{Preflight, Table};
@@ -159,11 +158,8 @@ fn without(capabilities: CapabilitySet, command: &str, netns: Option<&str>) -> O
 
 /// One that is translated both ways, IPv6, and one in a zone.
 fn insert_three(netns: &Netns) {
-    let ends = |[src, dst]: [&str; 2]| -> [SocketAddr; 2] { [src.parse().unwrap(), dst.parse().unwrap()] };
-    let tuple = |protocol, pair| {
-        let [src, dst] = ends(pair);
-        Tuple::with_ports(protocol, src, dst)
-    };
+    let end = |text: &str| -> SocketAddr { text.parse().unwrap() };
+    let tuple = |protocol, [src, dst]: [&str; 2]| Tuple::with_ports(protocol, end(src), end(dst));
     let original = tuple(Protocol::TCP, ["10.0.0.1:4711", "10.96.0.1:443"]);
     let mut web = Connection::new(original, tuple(Protocol::TCP, ["10.244.1.7:8443", "192.0.2.1:1024"]));
     (web.timeout, web.mark, web.tcp_state) = (Some(600), Some(0x11), Some(TcpState::ESTABLISHED));
@@ -300,27 +296,39 @@ fn carry(netns: &Netns, port: u16, bytes: usize) {
     netns.run(exchange).unwrap();
 }
 
-/// Starts `top` and waits until it has made its first reading, after which it shows what is carried.
+/// Starts `top` in a namespace.
 fn top(path: &str, args: &[&str], out: Stdio) -> Child {
     let mut command = agent(&["top", "--netns", path]);
-    let child = command.args(args).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
-    thread::sleep(Duration::from_millis(400));
-    child
+    command.args(args).stdout(out).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Reads until a line has these words.
+fn read_to(words: &str, from: &mut impl BufRead) -> String {
+    let mut text = String::new();
+    while from.read_line(&mut text).unwrap() > 0 {
+        if text.contains(words) {
+            return text;
+        }
+    }
+    panic!("no {words} in {text}");
 }
 
 #[test]
 fn top_shows_what_was_carried_and_what_ended_meanwhile() {
     let Some((netns, path)) = counting() else { return };
-    carry(&netns, 1000, 50_000_000);
-    let child = top(&path, &["--by", "port", "--interval", "1500ms", "--count", "2"], Stdio::piped());
+    carry(&netns, 1000, 5_000_000);
+    let mut child = top(&path, &["--by", "port", "--interval", "1500ms", "--count", "3"], Stdio::piped());
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    read_to("network namespace", &mut out);
     carry(&netns, 2000, 3_000_000);
     carry(&netns, 3000, 6_000_000);
     // All that is known of the connections now is in their last words.
     Table::open_in(&netns).unwrap().flush().unwrap();
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
 
-    let text = stdout(&output);
     assert_eq!(text.matches("network namespace").count(), 2, "{text}");
     assert!(!text.contains('\u{1b}') && !text.contains("1000/tcp"), "{text}");
     let megabytes = |port: &str| -> f64 {
@@ -338,27 +346,30 @@ fn top_shows_what_was_carried_and_what_ended_meanwhile() {
 fn top_ends_well_when_it_is_told_to() {
     let Some((netns, path)) = counting() else { return };
     for (signal, by) in [(Signal::TERM, "connection"), (Signal::INT, "address")] {
-        let child = top(&path, &["--by", by, "--interval", "200ms", "-n", "1"], Stdio::piped());
+        let mut child = top(&path, &["--by", by, "--interval", "200ms", "-n", "1"], Stdio::piped());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        read_to("network namespace", &mut out);
         carry(&netns, 2000, 1_000_000);
-        thread::sleep(Duration::from_millis(400));
+        read_to("127.0.0.1", &mut out);
         kill_process(Pid::from_child(&child), signal).unwrap();
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
-        assert!(stdout(&output).contains("127.0.0.1"), "{}", stdout(&output));
     }
 }
 
 #[test]
 fn top_on_a_terminal_stays_within_it_and_gives_the_cursor_back() {
     let Some((netns, path)) = counting() else { return };
-    let (mut master, terminal) = terminal(10, 60);
+    let (master, terminal) = terminal(10, 60);
     let mut child = top(&path, &["--interval", "300ms", "--count", "3"], terminal.into());
+    let mut out = BufReader::new(master);
+    let mut bytes = read_to("network namespace", &mut out).into_bytes();
     (2000..2020).for_each(|port| carry(&netns, port, 1000));
-    // When the other end is closed, it is an error.
-    let mut bytes = Vec::new();
-    master.read_to_end(&mut bytes).ok();
+    // A terminal whose other end is closed ends with an error.
+    out.read_to_end(&mut bytes).ok();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.starts_with("\u{1b}[?25l") && text.ends_with("\u{1b}[?25h"), "{text:?}");
     let frames: Vec<_> = text.split("\u{1b}[H").skip(2).collect();
