@@ -64,7 +64,7 @@ impl Tally {
     }
 
     /// A reading begins.
-    pub(super) const fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.meter.begin();
     }
 
