@@ -23,6 +23,8 @@
 //!   [`podtrail_netns::Netns`].
 //! - [`Dump`]: all connections, lent one at a time.
 //! - [`Filter`]: which of them are wanted; the kernel leaves out what it can.
+//! - [`Events`]: the ends of connections as they happen, and their beginnings and changes on request; none is lost in reliable
+//!   mode, which a [`Watchdog`] leaves in time. A [`Journal`] keeps them until they are dealt with.
 //! - [`Preflight`]: which of the kernel's settings are off, and what each costs.
 //! - [`wire::Connection`], [`wire::Tuple`]: what is known of a connection.
 //! - [`wire`]: the bytes, for who has a socket of their own.
@@ -36,7 +38,7 @@
 //!
 //! # Features
 //!
-//! None.
+//! - `tokio`: `AsyncEvents`, for programs on tokio.
 
 mod filter;
 #[cfg(target_os = "linux")]
@@ -44,6 +46,8 @@ mod linux;
 pub mod wire;
 
 pub use filter::{Family, Filter};
+#[cfg(all(target_os = "linux", feature = "tokio"))]
+pub use linux::AsyncEvents;
 #[cfg(target_os = "linux")]
 pub use linux::{
     Chunk, Dump, Error, ErrorKind, Event, EventMode, Events, Filled, Finding, FindingKind, Journal, Preflight, Queue,

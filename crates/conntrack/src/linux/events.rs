@@ -1,5 +1,5 @@
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use podtrail_netns::Netns;
@@ -261,7 +261,7 @@ impl Events {
         }
     }
 
-    fn find(&mut self) -> Result<Option<Found>> {
+    pub(crate) fn find(&mut self) -> Result<Option<Found>> {
         loop {
             if self.rest.is_empty() {
                 match self.receive(RecvFlags::empty())? {
@@ -284,7 +284,7 @@ impl Events {
         }
     }
 
-    fn event(&self, found: Found) -> Result<Event<'_>> {
+    pub(crate) fn event(&self, found: Found) -> Result<Event<'_>> {
         let range = match found {
             Found::Lost(drops) => return Ok(Event::Lost { drops }),
             Found::Message(range) => range,
@@ -348,7 +348,7 @@ pub(crate) enum Arrival<'e> {
     Lost(u32),
 }
 
-enum Found {
+pub(crate) enum Found {
     Message(Range<usize>),
     Lost(u32),
 }
@@ -356,6 +356,12 @@ enum Found {
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Events {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

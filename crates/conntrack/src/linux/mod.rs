@@ -1,5 +1,7 @@
 //! What needs the Linux kernel.
 
+#[cfg(feature = "tokio")]
+mod async_events;
 mod dump;
 mod error;
 mod events;
@@ -10,6 +12,8 @@ mod sockopt;
 mod table;
 mod watchdog;
 
+#[cfg(feature = "tokio")]
+pub use async_events::AsyncEvents;
 pub use dump::Dump;
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Events, Subscription, receive_buffer};
