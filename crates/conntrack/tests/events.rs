@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use podtrail_conntrack::wire::{Connection, Kind, Protocol, Tuple};
-use podtrail_conntrack::{Chunk, Event, Events, Journal, Subscription, Table};
+use podtrail_conntrack::{Chunk, Dump, Event, Events, Filter, Journal, Subscription, Table};
 use podtrail_netns::Netns;
 use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
@@ -48,6 +48,46 @@ fn what_a_burst_loses_otherwise_is_counted_to_the_event() {
     eprintln!("{ended} ends of 20000 connections arrived, {drops} are counted as lost");
     assert_eq!(ended + drops as usize, 20_000);
     assert!(drops > 10_000, "{drops}");
+}
+
+#[test]
+fn ends_that_had_no_room_are_among_the_dying() {
+    const MANY: usize = 1000;
+    let Some(netns) = fresh() else { return };
+    let mut events = Events::open_in(&Subscription::default().receive_buffer(SMALL), &netns).unwrap();
+    let mut table = Table::open_in(&netns).unwrap();
+    fill(&mut table, MANY as u32);
+
+    // Nobody reads: the kernel keeps those that do not get into the queue.
+    table.flush().unwrap();
+    assert_eq!(all(table.dump(&Filter::default()).unwrap()), []);
+    let dying = all(table.dying().unwrap());
+    assert!(dying.len() > MANY / 2, "{}", dying.len());
+
+    // It gives them up once nobody insists; what is in the queue is the others.
+    events.set_reliable(false).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while table.dying().unwrap().next().is_some() {
+        assert!(Instant::now() < deadline, "the kernel keeps ends that nobody waits for");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut told = Vec::new();
+    while let Some(event) = events.try_next().unwrap() {
+        if let Event::Destroyed(end) = event {
+            told.push(number(&end));
+        }
+    }
+    told.extend(dying);
+    told.sort_unstable();
+    assert_eq!(told, (0..MANY as u32).collect::<Vec<_>>());
+}
+
+fn all(mut dump: Dump<'_>) -> Vec<u32> {
+    let mut found = Vec::new();
+    while let Some(connection) = dump.next() {
+        found.push(number(&connection.unwrap()));
+    }
+    found
 }
 
 #[test]
