@@ -47,11 +47,18 @@ impl<'t> Dump<'t> {
     /// any other, the dump is over before its end.
     #[expect(clippy::should_implement_trait, reason = "an iterator's items cannot borrow from it")]
     pub fn next(&mut self) -> Option<Result<Connection<'_>>> {
-        match self.advance() {
-            Ok(Some(range)) => Some(self.table.message(range).connection().map_err(unreadable)),
-            Ok(None) => None,
-            Err(e) => Some(Err(e)),
+        let range = match self.advance() {
+            Ok(Some(range)) => range,
+            Ok(None) => return None,
+            Err(e) => return Some(Err(e)),
+        };
+        let mut next = Some(Ok(Connection::UNKNOWN));
+        if let Some(Ok(connection)) = &mut next
+            && let Err(e) = self.table.message(range).fill(connection)
+        {
+            next = Some(Err(unreadable(e)));
         }
+        next
     }
 
     /// How many connections the kernel has sent so far. Where that is more than came from [`next`](Self::next), the rest of the

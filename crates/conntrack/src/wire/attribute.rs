@@ -30,11 +30,11 @@ impl<'a> Iterator for Attributes<'a> {
             return None;
         }
         self.rest = &[];
-        let Some((header, _)) = rest.split_first_chunk::<ATTRIBUTE_HEADER>() else {
+        let header = rest.split_first_chunk().and_then(|(length, more)| Some((length, more.first_chunk()?)));
+        let Some((&length, &id)) = header else {
             return Some(Err(Malformed::new(MalformedKind::Truncated, self.part)));
         };
-        let [l0, l1, t0, t1] = *header;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let length = usize::from(u16::from_ne_bytes(length));
         let value = match rest.get(ATTRIBUTE_HEADER..length) {
             Some(value) => value,
             None if length < ATTRIBUTE_HEADER => return Some(Err(Malformed::new(MalformedKind::Truncated, self.part))),
@@ -42,7 +42,7 @@ impl<'a> Iterator for Attributes<'a> {
         };
         // The padding of the last one may be missing.
         self.rest = rest.get(align(length)..).unwrap_or_default();
-        Some(Ok(Attribute { id: u16::from_ne_bytes([t0, t1]) & NLA_TYPE_MASK, value }))
+        Some(Ok(Attribute { id: u16::from_ne_bytes(id) & NLA_TYPE_MASK, value }))
     }
 }
 
@@ -52,7 +52,7 @@ impl<'a> Attribute<'a> {
         Attributes::new(self.value, part)
     }
 
-    fn array<const N: usize>(self, part: &'static str) -> Result<[u8; N], Malformed> {
+    pub(super) fn array<const N: usize>(self, part: &'static str) -> Result<[u8; N], Malformed> {
         self.value.try_into().map_err(|_wrong_size| Malformed::new(MalformedKind::Size, part))
     }
 
@@ -70,10 +70,6 @@ impl<'a> Attribute<'a> {
 
     pub(super) fn u64(self, part: &'static str) -> Result<u64, Malformed> {
         self.array(part).map(u64::from_be_bytes)
-    }
-
-    pub(super) fn u128(self, part: &'static str) -> Result<u128, Malformed> {
-        self.array(part).map(u128::from_be_bytes)
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Status(pub u32);
 pub struct TcpState(pub u8);
 
 impl Connection<'_> {
+    pub(crate) const UNKNOWN: Self = Self::new(Tuple::NONE, Tuple::NONE);
+
     /// A connection of which no more is known.
     pub const fn new(original: Tuple, reply: Tuple) -> Self {
         Self {

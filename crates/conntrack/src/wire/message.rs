@@ -82,13 +82,24 @@ impl<'a> Message<'a> {
     ///
     /// If the message is of another kind, or its attributes are not what the kernel makes.
     pub fn connection(&self) -> Result<Connection<'a>, Malformed> {
+        let mut result = Ok(Connection::UNKNOWN);
+        if let Ok(connection) = &mut result
+            && let Err(e) = self.fill(connection)
+        {
+            result = Err(e);
+        }
+        result
+    }
+
+    /// Reads the connection into [`Connection::UNKNOWN`], where it is to be: to move it takes as long as to read it.
+    pub(crate) fn fill(&self, connection: &mut Connection<'a>) -> Result<(), Malformed> {
         if !matches!(self.kind, Kind::Connection | Kind::Destroyed) {
             return Err(Malformed::new(MalformedKind::Type, "nlmsg_type"));
         }
         let Some((&[family, _version, _, _], attributes)) = self.payload.split_first_chunk::<FAMILY_HEADER>() else {
             return Err(Malformed::new(MalformedKind::Truncated, "nfgenmsg"));
         };
-        parse::connection(family, attributes)
+        parse::fill(connection, family, attributes)
     }
 }
 

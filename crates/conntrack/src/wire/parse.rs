@@ -8,25 +8,25 @@ use super::tuple::{Protocol, Transport, Tuple};
 
 type Result<T> = std::result::Result<T, Malformed>;
 
-/// Parses what follows the `nfgenmsg` of a connection. Of an attribute that is there twice the last one counts, as in the kernel.
-pub(super) fn connection(family: u8, attributes: &[u8]) -> Result<Connection<'_>> {
-    let mut connection = Connection::new(Tuple::NONE, Tuple::NONE);
+/// Parses what follows the `nfgenmsg` of a connection into one of which nothing is known yet. Of an attribute that is there twice
+/// the last one counts, as in the kernel.
+pub(super) fn fill<'a>(connection: &mut Connection<'a>, family: u8, attributes: &'a [u8]) -> Result<()> {
     let (mut has_original, mut has_reply) = (false, false);
     for attribute in Attributes::new(attributes, "ctattr_type") {
         let attribute = attribute?;
         match attribute.id {
             CTA_TUPLE_ORIG => {
-                connection.original = tuple(attribute.nested("CTA_TUPLE_ORIG"))?;
+                fill_tuple(&mut connection.original, attribute.nested("CTA_TUPLE_ORIG"))?;
                 has_original = true;
             }
             CTA_TUPLE_REPLY => {
-                connection.reply = tuple(attribute.nested("CTA_TUPLE_REPLY"))?;
+                fill_tuple(&mut connection.reply, attribute.nested("CTA_TUPLE_REPLY"))?;
                 has_reply = true;
             }
-            _ => property(&mut connection, attribute)?,
+            _ => property(connection, attribute)?,
         }
     }
-    let (original, reply) = (connection.original, connection.reply);
+    let (original, reply) = (&connection.original, &connection.reply);
     if !has_original {
         Err(missing("CTA_TUPLE_ORIG"))
     } else if !has_reply {
@@ -36,7 +36,7 @@ pub(super) fn connection(family: u8, attributes: &[u8]) -> Result<Connection<'_>
     } else if reply.family() != original.family() || reply.protocol != original.protocol {
         Err(contradiction("CTA_TUPLE_REPLY"))
     } else {
-        Ok(connection)
+        Ok(())
     }
 }
 
@@ -67,83 +67,94 @@ fn property<'a>(connection: &mut Connection<'a>, attribute: Attribute<'a>) -> Re
     Ok(())
 }
 
-fn tuple(attributes: Attributes<'_>) -> Result<Tuple> {
-    let mut addresses = None;
-    let mut protocol = None;
-    let mut zone = 0;
+fn fill_tuple(tuple: &mut Tuple, attributes: Attributes<'_>) -> Result<()> {
+    let (mut has_addresses, mut has_protocol) = (false, false);
+    tuple.zone = 0;
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.id {
-            CTA_TUPLE_IP => addresses = Some(ip(attribute)?),
-            CTA_TUPLE_PROTO => protocol = Some(transport(attribute)?),
-            CTA_TUPLE_ZONE => zone = attribute.u16("CTA_TUPLE_ZONE")?,
+            CTA_TUPLE_IP => {
+                fill_addresses(tuple, attribute)?;
+                has_addresses = true;
+            }
+            CTA_TUPLE_PROTO => {
+                (tuple.protocol, tuple.transport) = transport(attribute)?;
+                has_protocol = true;
+            }
+            CTA_TUPLE_ZONE => tuple.zone = attribute.u16("CTA_TUPLE_ZONE")?,
             _ => {}
         }
     }
-    let Some((src, dst)) = addresses else { return Err(missing("CTA_TUPLE_IP")) };
-    let Some((protocol, transport)) = protocol else { return Err(missing("CTA_TUPLE_PROTO")) };
-    Ok(Tuple { src, dst, protocol, transport, zone })
+    match (has_addresses, has_protocol) {
+        (false, _) => Err(missing("CTA_TUPLE_IP")),
+        (_, false) => Err(missing("CTA_TUPLE_PROTO")),
+        (true, true) => Ok(()),
+    }
 }
 
-fn ip(attribute: Attribute<'_>) -> Result<(IpAddr, IpAddr)> {
-    let (mut src, mut dst) = (None, None);
+fn fill_addresses(tuple: &mut Tuple, attribute: Attribute<'_>) -> Result<()> {
+    let (mut has_src, mut has_dst) = (false, false);
     for attribute in attribute.nested("CTA_TUPLE_IP") {
         let attribute = attribute?;
         match attribute.id {
-            CTA_IP_V4_SRC => src = Some(IpAddr::V4(Ipv4Addr::from_bits(attribute.u32("CTA_IP_V4_SRC")?))),
-            CTA_IP_V4_DST => dst = Some(IpAddr::V4(Ipv4Addr::from_bits(attribute.u32("CTA_IP_V4_DST")?))),
-            CTA_IP_V6_SRC => src = Some(IpAddr::V6(Ipv6Addr::from_bits(attribute.u128("CTA_IP_V6_SRC")?))),
-            CTA_IP_V6_DST => dst = Some(IpAddr::V6(Ipv6Addr::from_bits(attribute.u128("CTA_IP_V6_DST")?))),
-            _ => {}
+            CTA_IP_V4_SRC => tuple.src = IpAddr::V4(Ipv4Addr::from_octets(attribute.array("CTA_IP_V4_SRC")?)),
+            CTA_IP_V4_DST => tuple.dst = IpAddr::V4(Ipv4Addr::from_octets(attribute.array("CTA_IP_V4_DST")?)),
+            CTA_IP_V6_SRC => tuple.src = IpAddr::V6(Ipv6Addr::from_octets(attribute.array("CTA_IP_V6_SRC")?)),
+            CTA_IP_V6_DST => tuple.dst = IpAddr::V6(Ipv6Addr::from_octets(attribute.array("CTA_IP_V6_DST")?)),
+            _ => continue,
         }
+        has_src |= matches!(attribute.id, CTA_IP_V4_SRC | CTA_IP_V6_SRC);
+        has_dst |= matches!(attribute.id, CTA_IP_V4_DST | CTA_IP_V6_DST);
     }
-    match (src, dst) {
-        (Some(src), Some(dst)) if src.is_ipv4() == dst.is_ipv4() => Ok((src, dst)),
-        (Some(_), Some(_)) => Err(contradiction("CTA_TUPLE_IP")),
-        _ => Err(missing("CTA_TUPLE_IP")),
+    if !(has_src && has_dst) {
+        Err(missing("CTA_TUPLE_IP"))
+    } else if tuple.src.is_ipv4() != tuple.dst.is_ipv4() {
+        Err(contradiction("CTA_TUPLE_IP"))
+    } else {
+        Ok(())
     }
 }
 
 fn transport(attribute: Attribute<'_>) -> Result<(Protocol, Transport)> {
-    let mut protocol = None;
-    let (mut src, mut dst) = (None, None);
-    // Identifier, type and code, for ICMP and for ICMPv6.
-    let mut icmp = (None, None, None);
-    let mut icmpv6 = (None, None, None);
+    // Of each attribute that is there, the bit with its number.
+    let mut seen = 0;
+    let mut protocol = Protocol(0);
+    let (mut src, mut dst) = (0, 0);
+    // Of ICMP or of ICMPv6: not of both.
+    let (mut id, mut kind, mut code) = (0, 0, 0);
     for attribute in attribute.nested("CTA_TUPLE_PROTO") {
         let attribute = attribute?;
         match attribute.id {
-            CTA_PROTO_NUM => protocol = Some(Protocol(attribute.u8("CTA_PROTO_NUM")?)),
-            CTA_PROTO_SRC_PORT => src = Some(attribute.u16("CTA_PROTO_SRC_PORT")?),
-            CTA_PROTO_DST_PORT => dst = Some(attribute.u16("CTA_PROTO_DST_PORT")?),
-            CTA_PROTO_ICMP_ID => icmp.0 = Some(attribute.u16("CTA_PROTO_ICMP_ID")?),
-            CTA_PROTO_ICMP_TYPE => icmp.1 = Some(attribute.u8("CTA_PROTO_ICMP_TYPE")?),
-            CTA_PROTO_ICMP_CODE => icmp.2 = Some(attribute.u8("CTA_PROTO_ICMP_CODE")?),
-            CTA_PROTO_ICMPV6_ID => icmpv6.0 = Some(attribute.u16("CTA_PROTO_ICMPV6_ID")?),
-            CTA_PROTO_ICMPV6_TYPE => icmpv6.1 = Some(attribute.u8("CTA_PROTO_ICMPV6_TYPE")?),
-            CTA_PROTO_ICMPV6_CODE => icmpv6.2 = Some(attribute.u8("CTA_PROTO_ICMPV6_CODE")?),
-            _ => {}
+            CTA_PROTO_NUM => protocol = Protocol(attribute.u8("CTA_PROTO_NUM")?),
+            CTA_PROTO_SRC_PORT => src = attribute.u16("CTA_PROTO_SRC_PORT")?,
+            CTA_PROTO_DST_PORT => dst = attribute.u16("CTA_PROTO_DST_PORT")?,
+            CTA_PROTO_ICMP_ID => id = attribute.u16("CTA_PROTO_ICMP_ID")?,
+            CTA_PROTO_ICMP_TYPE => kind = attribute.u8("CTA_PROTO_ICMP_TYPE")?,
+            CTA_PROTO_ICMP_CODE => code = attribute.u8("CTA_PROTO_ICMP_CODE")?,
+            CTA_PROTO_ICMPV6_ID => id = attribute.u16("CTA_PROTO_ICMPV6_ID")?,
+            CTA_PROTO_ICMPV6_TYPE => kind = attribute.u8("CTA_PROTO_ICMPV6_TYPE")?,
+            CTA_PROTO_ICMPV6_CODE => code = attribute.u8("CTA_PROTO_ICMPV6_CODE")?,
+            _ => continue,
         }
+        seen |= 1 << attribute.id;
     }
-    let Some(protocol) = protocol else { return Err(missing("CTA_PROTO_NUM")) };
-    let (mine, foreign) = match protocol {
-        Protocol::ICMPV6 => (icmpv6, icmp),
-        _ => (icmp, icmpv6),
-    };
-    const NO_ICMP: (Option<u16>, Option<u8>, Option<u8>) = (None, None, None);
-    let transport = match (protocol, src, dst, mine) {
-        _ if foreign != NO_ICMP => return Err(contradiction("CTA_PROTO_NUM")),
-        (Protocol::ICMP | Protocol::ICMPV6, None, None, (Some(id), Some(kind), Some(code))) => {
-            Transport::Icmp { id, kind, code }
-        }
-        (Protocol::ICMP | Protocol::ICMPV6, None, None, _) => return Err(missing("CTA_PROTO_ICMP_ID")),
-        (Protocol::ICMP | Protocol::ICMPV6, ..) => return Err(contradiction("CTA_PROTO_NUM")),
-        (_, Some(src), Some(dst), NO_ICMP) => Transport::Ports { src, dst },
+    const NUMBER: u16 = 1 << CTA_PROTO_NUM;
+    const PORTS: u16 = 1 << CTA_PROTO_SRC_PORT | 1 << CTA_PROTO_DST_PORT;
+    const ICMP: u16 = 1 << CTA_PROTO_ICMP_ID | 1 << CTA_PROTO_ICMP_TYPE | 1 << CTA_PROTO_ICMP_CODE;
+    const ICMPV6: u16 = 1 << CTA_PROTO_ICMPV6_ID | 1 << CTA_PROTO_ICMPV6_TYPE | 1 << CTA_PROTO_ICMPV6_CODE;
+    if seen & NUMBER == 0 {
+        return Err(missing("CTA_PROTO_NUM"));
+    }
+    let transport = match (protocol, seen & !NUMBER) {
+        (Protocol::ICMP, ICMP) | (Protocol::ICMPV6, ICMPV6) => Transport::Icmp { id, kind, code },
+        (Protocol::ICMP, seen) if seen & !ICMP == 0 => return Err(missing("CTA_PROTO_ICMP_ID")),
+        (Protocol::ICMPV6, seen) if seen & !ICMPV6 == 0 => return Err(missing("CTA_PROTO_ICMP_ID")),
+        (Protocol::ICMP | Protocol::ICMPV6, _) => return Err(contradiction("CTA_PROTO_NUM")),
+        (_, PORTS) => Transport::Ports { src, dst },
+        (_, seen) if seen & !PORTS != 0 => return Err(contradiction("CTA_PROTO_NUM")),
         // A kernel may be built without what tracks the other protocols; it keeps their addresses only.
-        (Protocol::TCP | Protocol::UDP, _, _, NO_ICMP) => return Err(missing("CTA_PROTO_SRC_PORT")),
-        (_, None, None, NO_ICMP) => Transport::None,
-        (_, _, _, NO_ICMP) => return Err(missing("CTA_PROTO_SRC_PORT")),
-        _ => return Err(contradiction("CTA_PROTO_NUM")),
+        (protocol, 0) if !matches!(protocol, Protocol::TCP | Protocol::UDP) => Transport::None,
+        _ => return Err(missing("CTA_PROTO_SRC_PORT")),
     };
     Ok((protocol, transport))
 }
