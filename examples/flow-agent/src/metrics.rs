@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use podtrail_conntrack::Queue;
+use podtrail_conntrack::{Queue, wire};
 use podtrail_flow::{GapReason, Stats};
 use podtrail_writer::{Backlog, Error as WriteError, Observer, Rejection};
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +24,10 @@ type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     connections: Numbers,
+    entries: Numbers,
+    max_entries: Numbers,
+    dropped: Numbers,
+    early_drops: Numbers,
     tracked: Numbers,
     refused: Numbers,
     queue: Numbers,
@@ -51,6 +55,18 @@ impl Metrics {
         let metrics = Self::default();
         let mut gauge = |name: &str, help: &str, metric: &Numbers| registry.register(name, help, metric.clone());
         gauge("connections", "Connections in the table when it was read last", &metrics.connections);
+        gauge(
+            "table_entries",
+            "Connections that count for the limit of the table, those that are ending too",
+            &metrics.entries,
+        );
+        gauge("table_max_entries", "How many there may be; 0 is no limit", &metrics.max_entries);
+        gauge(
+            "table_drops",
+            "Packets that were dropped because no connection could be made for them",
+            &metrics.dropped,
+        );
+        gauge("table_early_drops", "Connections that were ended early to make room for others", &metrics.early_drops);
         gauge("tracked", "Connections whose counters are known", &metrics.tracked);
         gauge(
             "refused",
@@ -92,6 +108,10 @@ impl Metrics {
         let labels = vec![("netns", path.to_owned())];
         SiteMetrics {
             connections: self.connections.get_or_create(&labels).clone(),
+            entries: self.entries.get_or_create(&labels).clone(),
+            max_entries: self.max_entries.get_or_create(&labels).clone(),
+            dropped: self.dropped.get_or_create(&labels).clone(),
+            early_drops: self.early_drops.get_or_create(&labels).clone(),
             queue: self.queue.get_or_create(&labels).clone(),
             reliable: self.reliable.get_or_create(&labels).clone(),
             drops: self.drops.get_or_create(&labels).clone(),
@@ -138,6 +158,10 @@ impl Metrics {
 pub(crate) struct SiteMetrics {
     labels: Labels,
     connections: Gauge,
+    entries: Gauge,
+    max_entries: Gauge,
+    dropped: Gauge,
+    early_drops: Gauge,
     queue: Gauge,
     reliable: Gauge,
     drops: Gauge,
@@ -154,6 +178,13 @@ impl SiteMetrics {
     pub(crate) fn snapshot(&self, connections: usize, took: Duration) {
         self.connections.set(number(connections as u64));
         self.snapshot.set(took.as_secs_f64());
+    }
+
+    pub(crate) fn table(&self, stats: &wire::Stats) {
+        self.entries.set(stats.entries.into());
+        self.max_entries.set(stats.max_entries.unwrap_or_default().into());
+        self.dropped.set(number(stats.drop));
+        self.early_drops.set(number(stats.early_drop));
     }
 
     pub(crate) fn queue(&self, queue: Queue, mode: Mode) {

@@ -176,6 +176,9 @@ impl Collector {
         // Ends that came meanwhile are told after it.
         self.count_events(index, tables)?;
         self.metrics.account(self.sites[index].path(), &self.sites[index].account.stats());
+        if let Ok(stats) = tables[index].stats() {
+            self.sites[index].metrics.table(&stats);
+        }
         let pause = if is_complete { self.interval } else { self.interval.min(SOON) };
         self.sites[index].next_dump = began + pause;
         Ok(())
