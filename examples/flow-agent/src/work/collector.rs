@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use podtrail_conntrack::wire::Status;
 use podtrail_conntrack::{ErrorKind, Filter, Table};
 use podtrail_daemon::{Channel, Condition, Heartbeat};
-use podtrail_flow::Incarnation;
+use podtrail_flow::{Connection, Incarnation};
 use podtrail_writer::{Change, Spool, SpoolErrorKind};
 
 use super::site::Site;
@@ -185,7 +185,7 @@ impl Collector {
     }
 
     fn snapshot(&mut self, index: usize, table: &mut Table) -> anyhow::Result<usize> {
-        let (mut seen, mut dump) = (0, table.dump(&Filter::default())?);
+        let (mut seen, mut unstamped, mut dump) = (0, Vec::new(), table.dump(&Filter::default())?);
         while let Some(shown) = dump.next() {
             let site = &mut self.sites[index];
             match shown {
@@ -194,6 +194,8 @@ impl Collector {
                     // Its last word is on its way, or was here already.
                     if shown.status.is_some_and(|status| status.contains(Status::DYING)) {
                         site.account.touch(&connection);
+                    } else if connection.identity.start.is_none() {
+                        unstamped.push(connection);
                     } else {
                         site.account.observe(&connection, now, &mut site.out);
                     }
@@ -209,7 +211,29 @@ impl Collector {
                 }
             }
         }
+        self.observe_unstamped(index, &unstamped)?;
         Ok(seen)
+    }
+
+    /// Without stamps only the order of things tells one incarnation from the next. Of what has ended since the snapshot began
+    /// nobody knows which of the two was seen: the end tells all of the first, and the other one is seen in the next snapshot.
+    fn observe_unstamped(&mut self, index: usize, seen: &[Connection]) -> anyhow::Result<()> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let ended = self.sites[index].ends_waiting()?;
+        for connection in seen {
+            let site = &mut self.sites[index];
+            if ended.as_ref().is_some_and(|ended| !ended.contains(&connection.identity.key())) {
+                site.account.observe(connection, now, &mut site.out);
+            } else {
+                site.account.touch(connection);
+            }
+            if site.out.records.len() >= BATCH {
+                self.store(index)?;
+            }
+        }
+        Ok(())
     }
 
     /// Connections that ended and whose last word the kernel could not deliver yet are not gone.

@@ -1,6 +1,6 @@
 //! One network namespace at work.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use podtrail_conntrack::wire::Kind;
 use podtrail_conntrack::{Chunk, Events, Journal, Table};
 use podtrail_daemon::Parcel;
 use podtrail_event::Timestamp;
-use podtrail_flow::{Account, Gap, GapReason, Origin, Output, Slot};
+use podtrail_flow::{Account, Gap, GapReason, Key, Origin, Output, Slot};
 use podtrail_netns::Netns;
 use podtrail_writer::{Change, Item, Spool, StateChange};
 
@@ -289,6 +289,22 @@ impl Site {
             self.state.observed = self.state.observed.max(observed);
         }
         Ok(())
+    }
+
+    /// Those that ended and whose ends are not counted yet; `None` if more ends wait in the socket.
+    pub(crate) fn ends_waiting(&mut self) -> anyhow::Result<Option<HashSet<Key>>> {
+        self.take_events()?;
+        if self.empty.is_none() {
+            return Ok(None);
+        }
+        let (mut keys, mut at) = (HashSet::new(), self.state.journal);
+        while self.journal.read(at, &mut self.chunk)? {
+            let ends = self.chunk.messages().flatten().filter(|message| message.kind() == Kind::Destroyed);
+            let ended = ends.filter_map(|message| message.connection().ok());
+            keys.extend(ended.map(|connection| convert::connection(self.cookie, &connection).identity.key()));
+            at = self.chunk.end();
+        }
+        Ok(Some(keys))
     }
 
     /// What is to be stored now, as one change.
