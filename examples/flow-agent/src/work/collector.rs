@@ -1,9 +1,10 @@
 //! The loop that reads and counts.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use podtrail_conntrack::wire::Status;
 use podtrail_conntrack::{ErrorKind, Filter, Table};
 use podtrail_daemon::{Channel, Condition, Heartbeat};
@@ -93,7 +94,7 @@ impl Collector {
             if self.stopping.is_some() {
                 return self.finish(tables);
             }
-            std::thread::sleep(TICK);
+            thread::sleep(TICK);
         }
     }
 
@@ -131,14 +132,43 @@ impl Collector {
         Ok(())
     }
 
+    /// Asks the kernel something and listens while it does not answer: it has one lock for all who ask for connections, and
+    /// whoever empties a table keeps it for seconds, in which the ends of all of them come.
+    fn ask<T: Send>(&mut self, request: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        let asker = thread::current();
+        thread::scope(|scope| {
+            let asking = scope.spawn(move || {
+                let answer = request();
+                asker.unpark();
+                answer
+            });
+            while !asking.is_finished() {
+                self.listen()?;
+                thread::park_timeout(TICK);
+            }
+            asking.join().map_err(|_panic| anyhow!("the connection table was not asked to the end"))
+        })
+    }
+
     /// Counts the ends of connections that have come, and stores all.
     fn count_events(&mut self, index: usize, tables: &mut [Table]) -> anyhow::Result<()> {
-        while self.sites[index].count_events()? {
+        // What comes meanwhile is for the next time.
+        let mut left = self.sites[index].backlog();
+        while left > 0 {
+            left = left.saturating_sub(self.sites[index].count_events()?);
             if self.sites[index].out.records.len() >= BATCH {
                 self.store(index)?;
+                // Many take long, and the socket does not wait. When it is to stop, it takes no more.
+                if self.stopping.is_none() {
+                    self.listen()?;
+                }
             }
         }
-        self.sites[index].settle(|| dying(&mut tables[index]))?;
+        let dying = match self.sites[index].is_owed()? {
+            true => self.ask(|| dying(&mut tables[index]))?,
+            false => Some(0),
+        };
+        self.sites[index].settle(dying)?;
         self.store(index)
     }
 
@@ -185,7 +215,8 @@ impl Collector {
     }
 
     fn snapshot(&mut self, index: usize, table: &mut Table) -> anyhow::Result<usize> {
-        let (mut seen, mut unstamped, mut dump) = (0, Vec::new(), table.dump(&Filter::default())?);
+        let (mut seen, mut unstamped) = (0, Vec::new());
+        let mut dump = self.ask(move || table.dump(&Filter::default()))??;
         while let Some(shown) = dump.next() {
             let site = &mut self.sites[index];
             match shown {
@@ -238,8 +269,12 @@ impl Collector {
 
     /// Connections that ended and whose last word the kernel could not deliver yet are not gone.
     fn touch_dying(&mut self, index: usize, table: &mut Table) -> anyhow::Result<()> {
-        let mut dump = table.dying()?;
+        let (mut seen, mut dump) = (0, self.ask(move || table.dying())??);
         while let Some(shown) = dump.next() {
+            seen += 1;
+            if seen % STRIDE == 0 {
+                self.listen()?;
+            }
             let shown = match shown {
                 Ok(shown) => shown,
                 Err(error) if error.kind() == ErrorKind::Malformed => continue,
@@ -288,7 +323,7 @@ impl Collector {
                     }
                 }
             }
-            std::thread::sleep(PAUSE);
+            thread::sleep(PAUSE);
             self.listen()?;
         }
         if is_said {

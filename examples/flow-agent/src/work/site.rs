@@ -236,11 +236,12 @@ impl Site {
         self.journal.end() - self.state.journal
     }
 
-    /// Counts some of what is in the journal. Says whether there was any.
-    pub(crate) fn count_events(&mut self) -> anyhow::Result<bool> {
-        if !self.journal.read(self.state.journal, &mut self.chunk)? {
-            return Ok(false);
-        }
+    /// Counts some of what is in the journal: so many bytes of it.
+    pub(crate) fn count_events(&mut self) -> anyhow::Result<u64> {
+        anyhow::ensure!(
+            self.journal.read(self.state.journal, &mut self.chunk)?,
+            "the journal of events has no whole event"
+        );
         let at = now();
         for message in self.chunk.messages() {
             let connection = message.and_then(|message| match message.kind() {
@@ -255,20 +256,26 @@ impl Site {
                 Err(error) => self.metrics.malformed(&error),
             }
         }
+        let counted = self.chunk.end() - self.state.journal;
         self.state.journal = self.chunk.end();
-        Ok(true)
+        Ok(counted)
+    }
+
+    /// Whether the kernel has yet to tell of ends that it could not tell of.
+    pub(crate) fn is_owed(&mut self) -> anyhow::Result<bool> {
+        let drops = self.events.queue()?.drops;
+        self.is_owed |= self.mode.is_reliable && drops != self.drops;
+        Ok(self.is_owed)
     }
 
     /// What of the socket's drops is lost becomes a gap, and it becomes known up to when all is counted. `dying` says how many
     /// connections the kernel keeps until it can tell of their ends.
-    pub(crate) fn settle(&mut self, dying: impl FnOnce() -> Option<usize>) -> anyhow::Result<()> {
+    pub(crate) fn settle(&mut self, dying: Option<usize>) -> anyhow::Result<()> {
         let queue = self.events.queue()?;
         self.metrics.queue(queue, self.mode);
         let (lost, unsure) = (self.mode.lost(queue.drops), self.mode.unsure);
-        if self.mode.is_reliable && queue.drops != self.drops {
-            self.is_owed = true;
-        }
-        self.drops = queue.drops;
+        let is_quiet = queue.drops == std::mem::replace(&mut self.drops, queue.drops);
+        self.is_owed |= self.mode.is_reliable && !is_quiet;
         if (lost, unsure) != (self.state.lost, self.state.unsure) {
             let missing = lost.saturating_sub(self.state.lost);
             let from = Timestamp::from_nanosecond(self.state.observed);
@@ -282,7 +289,7 @@ impl Site {
         }
         self.account.settle(now(), &mut self.out);
         if self.is_owed {
-            self.is_owed = dying() != Some(0);
+            self.is_owed = !is_quiet || dying != Some(0);
         } else if let Some(empty) = self.empty.take().filter(|_| self.backlog() == 0) {
             // Between a connection's stamp and its event there are some microseconds.
             let observed = empty.saturating_sub(std::time::Duration::from_millis(10)).as_nanosecond();
