@@ -190,7 +190,8 @@ impl Holder {
                 }
                 if let Some(status) = self.hear(working)? {
                     let lasted = working.started.elapsed() >= LASTING;
-                    if is_stopping || self.heard.is_none() {
+                    // One that was never heard of and says itself that it cannot go on is not helped by another one.
+                    if is_stopping || (self.heard.is_none() && status.code().is_some()) {
                         return finished(status);
                     }
                     wait = if lasted { Duration::ZERO } else { (wait * 2).clamp(TICK / 2, MAX_WAIT) };
@@ -221,13 +222,15 @@ impl Holder {
 
     /// Takes the worker's signs of life; says how it ended, if it has.
     fn hear(&mut self, worker: &mut Worker) -> Result<Option<ExitStatus>, Failure> {
+        // First, so that nothing it said before its end is missed.
+        let ended = worker.child.try_wait().context("cannot wait for the worker")?;
         while let Ok(Some(_)) = worker.channel.receive() {
             self.heard = Some((Instant::now(), SystemTime::now()));
         }
         if worker.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             worker.child.kill().context("cannot end the worker")?;
         }
-        Ok(worker.child.try_wait().context("cannot wait for the worker")?)
+        Ok(ended)
     }
 
     fn watch(&mut self, heard: Instant, worker: Option<&Worker>) -> anyhow::Result<()> {

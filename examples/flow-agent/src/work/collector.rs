@@ -77,6 +77,8 @@ impl Collector {
             site.resume(&self.spool, &mut taken, || give_sign_of_life(&self.channel))
                 .with_context(|| format!("cannot go on counting in {}", site.path()))?;
         }
+        // Before anything is counted: the holder then knows that something may be.
+        give_sign_of_life(&self.channel);
         loop {
             self.listen()?;
             let is_due = self.last_commit.elapsed() >= COMMIT || self.stopping.is_some();

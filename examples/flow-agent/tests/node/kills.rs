@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rustix::process::{Signal, kill_process};
 
 use crate::bytes::{compare_with_nft, finish};
-use crate::harness::{Agent, Disk, Lab, Lines, Traffic, Truth, command, compare, ping, turn, wait};
+use crate::harness::{Agent, Disk, Lab, Lines, Place, Traffic, Truth, command, compare, ping, turn, wait};
 
 /// How often a worker is killed, of both agents together.
 const KILLS: u32 = 200;
@@ -22,6 +22,24 @@ fn killed_now_and_then_nothing_is_lost_or_doubled() {
 #[ignore = "takes a minute: CI asks for it"]
 fn killed_hundreds_of_times_nothing_is_lost_or_doubled() {
     survives(KILLS);
+}
+
+#[test]
+fn a_worker_that_is_killed_before_it_has_said_anything_is_replaced() {
+    let Some(_turn) = turn() else { return };
+    let (place, home) = (Place::tracked(), tempfile::tempdir().unwrap());
+    let agent = Agent::spawn(command(&place.path(), home.path(), &["--state"]).arg(home.path()), home.path());
+    for _ in 0..5 {
+        let worker = agent.wait_for_worker();
+        kill_process(worker, Signal::KILL).unwrap();
+        wait("it is gone", Duration::from_secs(5), || agent.worker() != Some(worker));
+    }
+    place.fill(100);
+    agent.wait_until_ready();
+    place.flush();
+    wait("all ends are told", Duration::from_secs(10), || agent.lines().closed() == 100);
+    assert_eq!(agent.lines().reasons(), [""; 0]);
+    assert!(agent.stop().success());
 }
 
 /// Two agents listen to one router; a small disk has the state of one and the file of the other one.
