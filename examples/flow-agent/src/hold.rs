@@ -26,11 +26,8 @@ const TICK: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(13);
 /// A worker that lived for so long is no sign of a lasting fault.
 const LASTING: Duration = Duration::from_secs(1);
-/// The ends of a whole table at once keep the queue full until all of them are read, which takes seconds. The harm that they could
-/// do is to fill the table, and that is watched too.
-const STALL: Duration = Duration::from_secs(10);
 /// The longest wait before a worker is started again.
-const MAX_WAIT: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) fn hold(args: &RunArgs) -> Result<(), Failure> {
     let sites = open_all(args)?;
@@ -78,8 +75,7 @@ impl Held {
         for finding in preflight.findings() {
             tracing::warn!(netns = site.path, remedy = finding.remedy, "{}: {}", finding.kind, finding.cost);
         }
-        let mut config = WatchdogConfig::default();
-        config.stall = STALL;
+        let config = WatchdogConfig::default();
         let is_calm = preflight.fill() * 100.0 < f64::from(config.calm);
         let is_reliable = match args.reliable {
             Reliable::Auto => is_calm,
