@@ -20,31 +20,53 @@ pub struct Output {
 /// It is told what is read and when, and adds to an [`Output`] what must be kept. The order of the calls is that of the
 /// [`Meter`]. A time is that of the node's clock *after* what it is about was read.
 ///
-/// A record's span is honest rather than narrow: what it counts went between `from` and `to`. `from` is when the last complete
-/// snapshot began, or the connection's start if that was later; it is null if the kernel does not say the start and nobody
-/// looked before.
+/// A record's span is honest rather than narrow: what it counts went between `from` and `to`. `from` is when the complete
+/// snapshot began that counted the connection last, or the connection's start if that was later; it is null if the kernel does
+/// not say the start and nobody looked before.
 #[derive(Debug)]
 pub struct Account {
     origin: Origin,
     meter: Meter,
-    /// When the last complete snapshot began.
-    read: Option<Timestamp>,
+    /// When the last complete snapshots began, the last one first.
+    reads: Reads,
     /// When the snapshot began that is being read.
     reading: Option<Timestamp>,
     /// What began before was counted by somebody who did not say how much.
     baseline: Option<Timestamp>,
-    /// So many complete snapshots are to come whose missing connections a gap that was declared accounts for.
-    excused: u8,
-    /// The last complete snapshot was one of them.
-    is_excused: bool,
+    excuse: Excuse,
     vanished: Vec<Incarnation>,
-    /// Connections whose end or whose zeroing was missed, and that no gap has been declared for yet.
-    unsaid: [u64; 2],
+    /// Connections that were gone without a word, and those whose counters were zeroed, that no gap has been declared for yet.
+    replaced: Unsaid,
+    zeroed: Unsaid,
 }
 
-/// The places of `unsaid`.
-const REPLACED: usize = 0;
-const ZEROED: usize = 1;
+/// When the last complete snapshots began, the last one first.
+pub type Reads = [Option<Timestamp>; 4];
+
+/// What a declared gap accounts for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Excuse {
+    /// The missing of so many complete snapshots to come.
+    snapshots: u8,
+    /// So many of them; `None` if it is not known how many.
+    connections: Option<u64>,
+    /// The last complete snapshot is one of those.
+    is_valid: bool,
+}
+
+/// Connections for which a gap is to be declared.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsaid {
+    connections: u64,
+    from: Option<Timestamp>,
+}
+
+impl Unsaid {
+    fn add(&mut self, from: Option<Timestamp>) {
+        self.from = if self.connections == 0 { from } else { self.from.min(from) };
+        self.connections += 1;
+    }
+}
 
 impl Account {
     /// A new one, that keeps at most `limit` connections.
@@ -52,13 +74,13 @@ impl Account {
         Self {
             origin,
             meter: Meter::new(limit),
-            read: None,
+            reads: [None; 4],
             reading: None,
             baseline: None,
-            excused: 0,
-            is_excused: false,
+            excuse: Excuse::default(),
             vanished: Vec::new(),
-            unsaid: [0; 2],
+            replaced: Unsaid::default(),
+            zeroed: Unsaid::default(),
         }
     }
 
@@ -81,10 +103,10 @@ impl Account {
         self.meter.restore_closed(key);
     }
 
-    /// Puts back when the last complete snapshot began ([`read`](Self::read)), and the
+    /// Puts back when the last complete snapshots began ([`reads`](Self::reads)), and the
     /// [`next_generation`](Self::next_generation).
-    pub fn restore_progress(&mut self, read: Option<Timestamp>, next_generation: u32) {
-        self.read = read;
+    pub fn restore_progress(&mut self, reads: Reads, next_generation: u32) {
+        self.reads = reads;
         self.meter.restore_generation(next_generation);
     }
 
@@ -93,9 +115,9 @@ impl Account {
         self.baseline = Some(before);
     }
 
-    /// When the last complete snapshot began.
-    pub const fn read(&self) -> Option<Timestamp> {
-        self.read
+    /// When the last complete snapshots began, the last one first.
+    pub const fn reads(&self) -> Reads {
+        self.reads
     }
 
     /// See [`Meter::next_generation`].
@@ -145,51 +167,56 @@ impl Account {
     pub fn end(&mut self, is_complete: bool) -> Vec<Incarnation> {
         self.meter.end(is_complete, |gone| self.vanished.push(gone));
         if is_complete {
-            self.read = self.reading.take();
-            self.baseline = None;
-            self.is_excused = self.excused > 0;
-            self.excused = self.excused.saturating_sub(1);
+            self.reads.rotate_right(1);
+            self.reads[0] = self.reading.take();
+            self.excuse.is_valid = self.excuse.snapshots > 0;
+            self.excuse.snapshots = self.excuse.snapshots.saturating_sub(1);
         }
         std::mem::take(&mut self.vanished)
     }
 
     /// Closes a connection that is gone without a word: with its last counters, if what was in its slot is known.
     pub fn vanish(&mut self, gone: &Incarnation, bytes: Option<&[u8]>, at: Timestamp, out: &mut Output) {
-        if let Some((connection, generation)) = bytes.and_then(|bytes| saved::decode(bytes, self.origin.cookie)) {
-            let from = self.from(&connection, false);
+        let saved = bytes.and_then(|bytes| saved::decode(bytes, self.origin.cookie));
+        let from = self.since(saved.as_ref().and_then(|(connection, _)| connection.identity.start), gone.missed);
+        if let Some((connection, generation)) = saved {
             self.say_closed(&connection, generation, gone.total, from, at, out);
         }
         out.slots.push((gone.slot, None));
         if gone.key.is_stamped() {
             out.closed.push(gone.key);
         }
-        self.unsaid[REPLACED] += u64::from(!self.is_excused);
+        if !self.excuse.take() {
+            self.replaced.add(from);
+        }
     }
 
     /// Closes a connection of a namespace that is no more, with what was in its slot. It need not be restored for this.
     pub fn abandon(&mut self, slot: Slot, bytes: &[u8], at: Timestamp, out: &mut Output) {
         if let Some((connection, generation)) = saved::decode(bytes, self.origin.cookie) {
-            let from = self.from(&connection, false);
+            let from = self.since(connection.identity.start, 2);
             self.say_closed(&connection, generation, connection.counters.unwrap_or_default(), from, at, out);
         }
         out.slots.push((slot, None));
     }
 
-    /// Declares what was found missing since the last time. To be called before output is kept.
+    /// Declares what was found missing since the last time. To be called whenever output is to be kept, so that no closing line
+    /// is kept without its gap.
     pub fn settle(&mut self, at: Timestamp, out: &mut Output) {
-        let reasons = [(REPLACED, GapReason::NoDestroy), (ZEROED, GapReason::Zeroed)];
-        for (place, reason) in reasons {
-            let lost = std::mem::take(&mut self.unsaid[place]);
-            if lost > 0 {
-                let from = self.read.unwrap_or(at).min(at);
-                out.records.push(self.origin.gap(&Gap { from, to: at, reason, lost: Some(lost) }));
+        let found = [(&mut self.replaced, GapReason::NoDestroy), (&mut self.zeroed, GapReason::Zeroed)];
+        for (unsaid, reason) in found {
+            let Unsaid { connections, from } = std::mem::take(unsaid);
+            if connections > 0 {
+                let from = from.unwrap_or(at).min(at);
+                out.records.push(self.origin.gap(&Gap { from, to: at, reason, lost: Some(connections) }));
             }
         }
     }
 
-    /// Declares a gap. It accounts for connections that are found missing in the next two complete snapshots.
+    /// Declares a gap. It accounts for as many connections as it says were lost, if they are found missing in the next two complete
+    /// snapshots; for all that are, if it does not say.
     pub fn declare(&mut self, gap: Gap, out: &mut Output) {
-        self.excused = 2;
+        self.excuse.grow(gap.lost);
         let gap = Gap { from: gap.from.min(gap.to), ..gap };
         out.records.push(self.origin.gap(&gap));
     }
@@ -203,11 +230,11 @@ impl Account {
         if let Some(before) = before {
             if connection.identity.start.is_some() {
                 // The same connection: its counters were set to zero.
-                self.unsaid[ZEROED] += 1;
+                self.zeroed.add(self.since(connection.identity.start, before.missed));
             } else {
-                let from = self.from(connection, false);
+                let from = self.since(None, before.missed);
                 self.say_closed(connection, before.generation, before.total, from, at, out);
-                self.unsaid[REPLACED] += 1;
+                self.replaced.add(from);
             }
         }
         self.keep(&now, connection, is_closed, out);
@@ -216,9 +243,12 @@ impl Account {
             return;
         }
         let delta = if is_known { Counters::default() } else { now.delta };
-        // Zeroed counters say nothing of the time before they were.
-        let is_new = now.is_new && before.is_none();
-        let from = self.from(connection, is_new);
+        let start = connection.identity.start;
+        let from = match before {
+            None if now.is_new => self.since_unseen(start, is_closed),
+            // Zeroed counters say nothing of the time before they were.
+            _ => self.since(start, now.missed),
+        };
         self.say(connection, &Delta { delta, ..now }, from, at, is_closed, out);
     }
 
@@ -229,17 +259,27 @@ impl Account {
     }
 
     fn is_before_baseline(&self, connection: &Connection) -> bool {
-        self.baseline.is_some_and(|baseline| stamp(connection.identity.start).is_none_or(|start| start < baseline))
+        self.baseline.is_some_and(|baseline| match stamp(connection.identity.start) {
+            Some(start) => start < baseline,
+            // What was there before was shown by the first complete snapshot, or has ended before the second.
+            None => self.reads[1].is_none(),
+        })
     }
 
-    /// Since when what is new of a connection went.
-    fn from(&self, connection: &Connection, is_new: bool) -> Option<Timestamp> {
-        match stamp(connection.identity.start) {
-            Some(start) if is_new => Some(start),
-            start if !is_new => self.read.max(start),
+    /// Since when what is new of a known connection went, that so many complete snapshots did not count.
+    fn since(&self, start: Option<u64>, missed: u8) -> Option<Timestamp> {
+        let read = self.reads.get(usize::from(missed)).copied().flatten();
+        read.max(stamp(start))
+    }
+
+    /// Since when what is counted of a connection that was never seen went.
+    fn since_unseen(&self, start: Option<u64>, is_closed: bool) -> Option<Timestamp> {
+        match start {
+            Some(_) => stamp(start),
             // One that there was no room for was there before, perhaps.
-            _ if self.meter.stats().refused == 0 => self.read,
-            _ => None,
+            None if self.meter.stats().refused > 0 => None,
+            // It may have begun before the last snapshot, and ended before that came to it.
+            None => self.reads[usize::from(is_closed)],
         }
     }
 
@@ -269,6 +309,27 @@ impl Account {
         let to = from.map_or(at, |from| at.max(from));
         let flow = Flow { connection, generation, from, to, delta: Counters::default(), total, is_closed: true };
         out.records.push(self.origin.flow(&flow));
+    }
+}
+
+impl Excuse {
+    /// Whether one that is missing is accounted for.
+    fn take(&mut self) -> bool {
+        match &mut self.connections {
+            _ if !self.is_valid => false,
+            None => true,
+            Some(left) => {
+                let is_one = *left > 0;
+                *left = left.saturating_sub(1);
+                is_one
+            }
+        }
+    }
+
+    fn grow(&mut self, lost: Option<u64>) {
+        let left = if self.snapshots == 0 && !self.is_valid { Some(0) } else { self.connections };
+        self.connections = left.zip(lost).map(|(left, lost)| left.saturating_add(lost));
+        self.snapshots = 2;
     }
 }
 

@@ -7,7 +7,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The slot is not below the limit.
+    /// The slot is above all reason.
     NoRoom,
     /// The slot holds a connection already.
     SlotTaken,
@@ -40,7 +40,7 @@ impl Error {
 
     const fn why(&self) -> &'static str {
         match self.kind {
-            ErrorKind::NoRoom => "no room for that many",
+            ErrorKind::NoRoom => "there are not so many",
             ErrorKind::SlotTaken => "the slot is taken",
             ErrorKind::KeyTaken => "it is in another slot",
         }

@@ -62,7 +62,7 @@ mod record;
 mod saved;
 mod step;
 
-pub use account::{Account, Output};
+pub use account::{Account, Output, Reads};
 pub use connection::{Connection, Direction};
 pub use counters::Counters;
 pub use error::{Error, ErrorKind, Result};

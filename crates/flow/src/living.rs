@@ -22,11 +22,13 @@ pub(crate) struct Entry {
     pub(crate) seen_in: u16,
     /// It was absent from the last complete snapshot.
     pub(crate) is_absent: bool,
+    /// So many complete snapshots did not count it since it was counted last.
+    pub(crate) missed: u8,
 }
 
 impl Entry {
     pub(crate) const fn incarnation(&self, slot: Slot) -> Incarnation {
-        Incarnation { slot, key: self.key, generation: self.generation, total: self.total }
+        Incarnation { slot, key: self.key, generation: self.generation, total: self.total, missed: self.missed }
     }
 }
 
@@ -103,6 +105,7 @@ impl Living {
     pub(crate) fn sweep(&mut self, snapshot: u16, mut gone: impl FnMut(Incarnation)) {
         for n in 0..self.slots.len() {
             let Some(entry) = self.slots[n].as_mut().filter(|entry| entry.seen_in != snapshot) else { continue };
+            entry.missed = entry.missed.saturating_add(1);
             if !mem::replace(&mut entry.is_absent, true) {
                 continue;
             }

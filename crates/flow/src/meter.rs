@@ -82,6 +82,11 @@ pub struct Stats {
     pub forgotten: u64,
 }
 
+/// Saved state is believed up to here: beyond it, it is damaged.
+const SLOTS: usize = 1 << 24;
+/// Of a restored connection: it may have been absent from the two snapshots before.
+const MISSED: u8 = 2;
+
 impl Meter {
     /// One that keeps so many connections, and remembers as many closed ones (two at least).
     ///
@@ -102,9 +107,10 @@ impl Meter {
     /// Puts a connection from saved state back into its slot.
     ///
     /// # Errors
-    /// If the slot is not below the limit or is taken, or if the connection is in another one.
+    /// If the slot is taken or above all reason (2²⁴, or the limit), or if the connection is in another one. It may be above the
+    /// limit, which is for new ones: whatever was counted must not be counted again.
     pub fn restore(&mut self, slot: Slot, key: Key, generation: u32, total: Counters) -> Result<()> {
-        if slot.0 as usize >= self.limit {
+        if slot.0 as usize >= self.limit.max(SLOTS) {
             return Err(Error::new(ErrorKind::NoRoom, slot));
         }
         if self.living.is_taken(slot) {
@@ -113,7 +119,8 @@ impl Meter {
         if self.living.find(key).is_some() {
             return Err(Error::new(ErrorKind::KeyTaken, slot));
         }
-        self.living.put(slot, Entry { key, total, generation, seen_in: self.snapshot, is_absent: false });
+        let (seen_in, missed) = (self.snapshot, MISSED);
+        self.living.put(slot, Entry { key, total, generation, seen_in, is_absent: false, missed });
         Ok(())
     }
 
@@ -141,12 +148,12 @@ impl Meter {
     /// A connection is there, and has carried `total`.
     pub fn observe(&mut self, key: Key, total: Counters) -> Step {
         let Some((slot, entry)) = self.living.get_mut(key) else { return self.meet(key, total) };
-        entry.seen_in = self.snapshot;
-        entry.is_absent = false;
+        let before = *entry;
+        (entry.seen_in, entry.is_absent, entry.missed) = (self.snapshot, false, 0);
         if entry.total == total {
             return Step::Unchanged;
         }
-        self.generations.advance(entry, slot, total, &mut self.stats)
+        self.generations.advance(entry, &before, slot, total, &mut self.stats)
     }
 
     fn meet(&mut self, key: Key, total: Counters) -> Step {
@@ -159,15 +166,16 @@ impl Meter {
             return Step::Refused;
         }
         let generation = self.generations.first(key);
-        let slot = self.living.insert(Entry { key, total, generation, seen_in: self.snapshot, is_absent: false });
-        Step::Counted(Delta { slot: Some(slot), generation, delta: total, total, is_new: true })
+        let (seen_in, missed) = (self.snapshot, 0);
+        let slot = self.living.insert(Entry { key, total, generation, seen_in, is_absent: false, missed });
+        Step::Counted(Delta { slot: Some(slot), generation, delta: total, total, is_new: true, missed })
     }
 
     /// A connection is there, but is not counted now: its final word is to come.
     pub fn touch(&mut self, key: Key) {
         if let Some((_, entry)) = self.living.get_mut(key) {
-            entry.seen_in = self.snapshot;
-            entry.is_absent = false;
+            entry.missed = entry.missed.saturating_add(u8::from(entry.seen_in != self.snapshot));
+            (entry.seen_in, entry.is_absent) = (self.snapshot, false);
         }
     }
 
@@ -175,14 +183,17 @@ impl Meter {
     /// [`Step::Refused`].
     pub fn close(&mut self, key: Key, total: Counters) -> Step {
         let step = match self.living.remove(key) {
-            Some((slot, mut entry)) => self.generations.advance(&mut entry, slot, total, &mut self.stats),
+            Some((slot, mut entry)) => {
+                let before = entry;
+                self.generations.advance(&mut entry, &before, slot, total, &mut self.stats)
+            }
             None if self.closed.recall(key) => {
                 self.stats.duplicates += 1;
                 return Step::Duplicate;
             }
             None => {
                 let generation = self.generations.first(key);
-                Step::Counted(Delta { slot: None, generation, delta: total, total, is_new: true })
+                Step::Counted(Delta { slot: None, generation, delta: total, total, is_new: true, missed: 0 })
             }
         };
         self.closed.insert(key);
@@ -235,17 +246,19 @@ impl Generations {
     }
 
     /// Counts what is new since the entry's total.
-    fn advance(&mut self, entry: &mut Entry, slot: Slot, total: Counters, stats: &mut Stats) -> Step {
-        let before = entry.incarnation(slot);
+    fn advance(&mut self, entry: &mut Entry, before: &Entry, slot: Slot, total: Counters, stats: &mut Stats) -> Step {
+        let before = before.incarnation(slot);
+        let missed = before.missed;
         entry.total = total;
         if let Some(delta) = total.checked_sub(before.total) {
             let generation = before.generation;
-            return Step::Counted(Delta { slot: Some(slot), generation, delta, total, is_new: false });
+            return Step::Counted(Delta { slot: Some(slot), generation, delta, total, is_new: false, missed });
         }
         stats.restarted += 1;
         let is_stamped = entry.key.is_stamped();
         entry.generation = if is_stamped { before.generation.wrapping_add(1) } else { self.first(entry.key) };
-        let now = Delta { slot: Some(slot), generation: entry.generation, delta: total, total, is_new: true };
+        let generation = entry.generation;
+        let now = Delta { slot: Some(slot), generation, delta: total, total, is_new: true, missed };
         Step::Restarted { before, now }
     }
 }

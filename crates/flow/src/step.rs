@@ -37,6 +37,9 @@ pub struct Delta {
     pub total: Counters,
     /// Whether this is the first that is recorded of it, so that `delta` is `total`.
     pub is_new: bool,
+    /// How many complete snapshots there were since it was counted last that did not count it: since the one before those began,
+    /// `delta` went. Of one that was restored, as many as it can be: 2.
+    pub missed: u8,
 }
 
 /// One of the connections that had the same key: unless the kernel stamps connections, it uses identities again.
@@ -51,4 +54,6 @@ pub struct Incarnation {
     pub generation: u32,
     /// All that was counted of it.
     pub total: Counters,
+    /// How many complete snapshots there were since it was counted last; see [`Delta::missed`].
+    pub missed: u8,
 }

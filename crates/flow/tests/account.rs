@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use podtrail_event::Timestamp;
-use podtrail_flow::{Account, Connection, Counters, Direction, Gap, GapReason, Identity, Key, Origin, Output, Slot};
+use podtrail_flow::{
+    Account, Connection, Counters, Direction, Gap, GapReason, Identity, Key, Origin, Output, Reads, Slot,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -61,13 +63,13 @@ impl Kept {
     }
 
     /// Another account that goes on from what was kept.
-    fn restored(&self, read: Option<Timestamp>, generation: u32) -> Account {
+    fn restored(&self, reads: Reads, generation: u32) -> Account {
         let mut account = Account::new(origin(), 1000);
         for (slot, bytes) in &self.slots {
             assert!(account.restore(Slot(*slot), bytes));
         }
         self.closed.iter().for_each(|key| account.restore_closed(*key));
-        account.restore_progress(read, generation);
+        account.restore_progress(reads, generation);
         account
     }
 }
@@ -177,6 +179,10 @@ fn one_that_vanished_is_closed_with_its_last_counters_and_declared() {
     let [closing, gap] = &*lines else { panic!("{lines:?}") };
     assert_eq!((&closing["closed"], &closing["total"]["originalPackets"]), (&json!(true), &json!(4)));
     assert_eq!((&gap["kind"], &gap["reason"], &gap["lost"]), (&json!("gap"), &json!("no-destroy"), &json!(1)));
+    // It was seen at 100, and not at 130.
+    for line in [closing, gap] {
+        assert_eq!((&line["from"], &line["to"]), (&second(100), &second(162)), "{line}");
+    }
     assert!(kept.slots.is_empty());
 }
 
@@ -184,7 +190,7 @@ fn one_that_vanished_is_closed_with_its_last_counters_and_declared() {
 fn a_declared_gap_accounts_for_what_is_missing_after_it() {
     let (mut account, mut kept) = (Account::new(origin(), 10), Kept::default());
     snapshot(&mut account, 100, &[connection(1, Some(90), carried(4))], &mut kept);
-    let mut account = kept.restored(account.read(), account.next_generation());
+    let mut account = kept.restored(account.reads(), account.next_generation());
     let mut out = Output::default();
     account.declare(Gap { from: at(105), to: at(120), reason: GapReason::Crashed, lost: None }, &mut out);
     let [gap] = &*kept.keep(&mut out) else { panic!() };
@@ -207,6 +213,7 @@ fn counters_that_somebody_zeroed_are_declared() {
     let [line, gap] = &*lines else { panic!("{lines:?}") };
     assert_eq!((&line["connection"]["generation"], &line["delta"]["originalPackets"]), (&json!(1), &json!(3)));
     assert_eq!((&gap["reason"], &gap["lost"]), (&json!("zeroed"), &json!(1)));
+    assert_eq!((&gap["from"], &line["from"]), (&second(100), &second(100)));
 }
 
 #[test]
@@ -250,6 +257,9 @@ fn what_was_counted_by_a_predecessor_without_memory_is_not_counted_again() {
     assert_eq!(lines[0]["original"]["srcPort"], 2);
     let lines = snapshot(&mut account, 140, &[connection(1, Some(90), carried(5)), young], &mut kept);
     assert_eq!(lines[0]["delta"]["originalPackets"], 1);
+    // One that ended before the first snapshot came to it is told after that.
+    let lines = close(&mut account, 141, &connection(3, Some(90), carried(7)), &mut kept);
+    assert_eq!((&lines[0]["delta"]["originalPackets"], &lines[0]["total"]["originalPackets"]), (&json!(0), &json!(7)));
 }
 
 #[test]
@@ -272,7 +282,7 @@ fn what_was_kept_is_put_back_or_refused() {
     (v6.identity.dst, v6.reply.src) = ("fd00::2".parse().unwrap(), "fd00::9".parse().unwrap());
     let shown = [connection(1, None, carried(3)), v6];
     snapshot(&mut account, 100, &shown, &mut kept);
-    let mut account = kept.restored(account.read(), account.next_generation());
+    let mut account = kept.restored(account.reads(), account.next_generation());
     assert!(snapshot(&mut account, 130, &shown, &mut kept).is_empty());
 
     let mut account = Account::new(origin(), 10);
@@ -282,6 +292,55 @@ fn what_was_kept_is_put_back_or_refused() {
     assert!(!account.restore(Slot(0), &[bytes.clone(), vec![0]].concat()));
     assert!(account.restore(Slot(0), &bytes));
     assert!(!account.restore(Slot(1), &bytes));
+}
+
+#[test]
+fn an_end_that_is_told_after_a_snapshot_without_it_goes_back_to_the_one_with_it() {
+    let (mut account, mut kept) = (Account::new(origin(), 10), Kept::default());
+    let shown = connection(1, Some(90), carried(4));
+    snapshot(&mut account, 100, &[shown], &mut kept);
+    snapshot(&mut account, 130, &[], &mut kept);
+    let mut ended = connection(1, Some(90), carried(9));
+    ended.stop = Some(u64::try_from(at(129).as_nanosecond()).unwrap());
+    let lines = close(&mut account, 131, &ended, &mut kept);
+    assert_eq!((&lines[0]["from"], &lines[0]["to"]), (&second(100), &second(129)));
+
+    // Likewise of one that was dying when it was seen last.
+    snapshot(&mut account, 200, &[connection(2, Some(190), carried(4))], &mut kept);
+    let mut out = Output::default();
+    account.begin(at(230));
+    account.touch(&connection(2, Some(190), carried(5)));
+    assert!(account.end(true).is_empty());
+    account.close(&connection(2, Some(190), carried(5)), at(231), &mut out);
+    assert_eq!(kept.keep(&mut out)[0]["from"], second(200));
+}
+
+#[test]
+fn a_gap_accounts_for_as_many_as_it_says() {
+    let (mut account, mut kept) = (Account::new(origin(), 10), Kept::default());
+    let all: Vec<Connection> = (1..4).map(|n| connection(n, Some(90), carried(4))).collect();
+    snapshot(&mut account, 100, &all, &mut kept);
+    let mut out = Output::default();
+    account.declare(Gap { from: at(105), to: at(106), reason: GapReason::Lost, lost: Some(1) }, &mut out);
+    kept.keep(&mut out);
+    snapshot(&mut account, 130, &[], &mut kept);
+    let lines = snapshot(&mut account, 160, &[], &mut kept);
+    let gaps: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "gap").collect();
+    assert_eq!((lines.len(), gaps.len(), &gaps[0]["lost"]), (4, 1, &json!(2)));
+}
+
+#[test]
+fn more_than_the_limit_are_restored_so_that_none_is_counted_again() {
+    let (mut account, mut kept) = (Account::new(origin(), 10), Kept::default());
+    let all: Vec<Connection> = (1..6).map(|n| connection(n, Some(90), carried(4))).collect();
+    snapshot(&mut account, 100, &all, &mut kept);
+    let mut account = Account::new(origin(), 2);
+    assert!(kept.slots.iter().all(|(slot, bytes)| account.restore(Slot(*slot), bytes)));
+    assert!(snapshot(&mut account, 130, &all, &mut kept).is_empty());
+}
+
+fn second(s: i64) -> Value {
+    json!(format!("{:.9}", at(s)))
 }
 
 /// What may happen to one of eight connections.
@@ -325,7 +384,7 @@ proptest! {
                     let all: Vec<Connection> = alive.iter().enumerate().map(|(n, life)| shown(n, *life)).collect();
                     snapshot(&mut account, now, &all, &mut kept);
                 }
-                Happening::Crash => account = kept.restored(account.read(), account.next_generation()),
+                Happening::Crash => account = kept.restored(account.reads(), account.next_generation()),
             }
         }
         let all: Vec<Connection> = alive.iter().enumerate().map(|(n, life)| shown(n, *life)).collect();

@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use podtrail_conntrack::{
     ErrorKind, Events, Journal, Preflight, Subscription, Verdict, Vitals, Watchdog, WatchdogConfig, receive_buffer,
 };
-use podtrail_daemon::{Channel, shutdown_signal, spawn};
+use podtrail_daemon::{Channel, reopen_signal, shutdown_signal, spawn};
 use podtrail_event::Timestamp;
 use podtrail_netns::Netns;
 
@@ -99,31 +99,30 @@ impl Held {
         Ok(Self { site, netns, events, journal, fill, watchdog })
     }
 
-    /// Looks after the socket. Says whether its mode has changed.
-    fn watch(&mut self, heard: Instant) -> anyhow::Result<bool> {
-        let Some(watchdog) = &mut self.watchdog else { return Ok(false) };
+    /// Looks after the socket; says what was done, if anything.
+    fn watch(&mut self, heard: Instant) -> anyhow::Result<Option<Verdict>> {
+        let Some(watchdog) = &mut self.watchdog else { return Ok(None) };
         let table = self.fill.as_ref().and_then(Fill::read);
         let vitals = Vitals { heard, queue: self.events.queue()?, table };
-        let (netns, mode) = (&self.site.path, &mut self.site.mode);
-        match watchdog.check(Instant::now(), &vitals) {
-            Verdict::Leave(trouble) => {
-                let before = self.events.queue()?.drops;
-                self.events.set_reliable(false)?;
-                let after = self.events.queue()?.drops;
-                // A delivery that failed between the two was tried again by the kernel, or was not: nobody can tell.
-                mode.unsure += u64::from(before != after);
-                (mode.is_reliable, mode.mark, mode.trips) = (false, after, mode.trips + 1);
-                tracing::warn!(netns, %trouble, "left reliable mode: ends of connections may be lost, and are counted then");
-            }
-            Verdict::Enter => {
-                self.events.set_reliable(true)?;
-                mode.lost = mode.lost(self.events.queue()?.drops);
-                mode.is_reliable = true;
-                tracing::info!(netns, "in reliable mode again");
-            }
-            _ => return Ok(false),
+        let verdict = watchdog.check(Instant::now(), &vitals);
+        let is_reliable = match verdict {
+            Verdict::Leave(_) => false,
+            Verdict::Enter => true,
+            _ => return Ok(None),
+        };
+        let before = self.events.queue()?.drops;
+        self.events.set_reliable(is_reliable)?;
+        let after = self.events.queue()?.drops;
+        let mode = &mut self.site.mode;
+        // A delivery that failed between the two was tried again by the kernel, or was not: nobody can tell.
+        mode.unsure += u64::from(before != after);
+        if is_reliable {
+            mode.lost = mode.lost(before);
+        } else {
+            (mode.mark, mode.trips) = (after, mode.trips + 1);
         }
-        Ok(true)
+        mode.is_reliable = is_reliable;
+        Ok(Some(verdict))
     }
 }
 
@@ -160,45 +159,82 @@ struct Worker {
     child: Child,
     channel: Channel,
     started: Instant,
-    /// Until when it may take to stop, once it was told to.
+    /// It was told to stop.
+    is_stopping: bool,
+}
+
+/// When there is to be a worker.
+struct Schedule {
+    next_start: Instant,
+    wait: Duration,
+    /// From here on none is to go on.
     deadline: Option<Instant>,
 }
 
 impl Holder {
     async fn run(mut self) -> Result<(), Failure> {
-        let mut signal = std::pin::pin!(shutdown_signal()?);
+        let (mut signal, mut hangup) = (std::pin::pin!(shutdown_signal()?), reopen_signal()?);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut worker, mut is_stopping, mut wait) = (Some(self.start()?), false, Duration::ZERO);
-        let (begin, mut next_start) = (Instant::now(), Instant::now());
+        let begin = Instant::now();
+        let mut schedule = Schedule { next_start: begin, wait: Duration::ZERO, deadline: None };
+        let mut worker = Some(self.start()?);
         loop {
             tokio::select! {
-                () = &mut signal, if !is_stopping => is_stopping = true,
+                () = &mut signal, if schedule.deadline.is_none() => {
+                    tracing::info!("stopping: what was counted is being written");
+                    schedule.deadline = Some(Instant::now() + DRAIN);
+                }
+                () = hangup.recv() => {
+                    if let Some(worker) = &worker {
+                        worker.tell(&Order::Reopen);
+                    }
+                }
                 _ = ticks.tick() => {}
             }
-            // Also to stop there must be one: it writes what has come since the last one ended.
-            if worker.is_none() && (is_stopping || Instant::now() >= next_start) {
-                worker = Some(self.start()?);
-            }
-            if let Some(working) = &mut worker {
-                if is_stopping {
-                    working.stop()?;
-                }
-                if let Some(status) = self.hear(working)? {
-                    let lasted = working.started.elapsed() >= LASTING;
-                    // One that was never heard of and says itself that it cannot go on is not helped by another one.
-                    if is_stopping || (self.heard.is_none() && status.code().is_some()) {
-                        return finished(status);
-                    }
-                    wait = if lasted { Duration::ZERO } else { (wait * 2).clamp(TICK / 2, MAX_WAIT) };
-                    next_start = Instant::now() + wait;
-                    tracing::warn!(%status, ?wait, "the worker has ended, another one will go on");
-                    worker = None;
-                }
+            if let Some(end) = self.tend(&mut worker, &mut schedule)? {
+                return finished(end);
             }
             let heard = self.heard.map_or(begin, |(heard, _)| heard);
             self.watch(heard, worker.as_ref())?;
         }
+    }
+
+    /// Sees to it that there is a worker; says how the last one ended.
+    fn tend(&mut self, worker: &mut Option<Worker>, schedule: &mut Schedule) -> Result<Option<ExitStatus>, Failure> {
+        let now = Instant::now();
+        // Also to stop there must be one: it writes what has come since the last one ended.
+        if worker.is_none() && now >= schedule.next_start {
+            match self.start() {
+                Ok(started) => *worker = Some(started),
+                Err(failure) => {
+                    schedule.put_off();
+                    tracing::error!(error = format!("{:#}", failure.error), wait = ?schedule.wait, "no worker can be started");
+                }
+            }
+        }
+        let Some(working) = worker else { return Ok(None) };
+        if let Some(deadline) = schedule.deadline {
+            if !std::mem::replace(&mut working.is_stopping, true) {
+                working.tell(&Order::Stop);
+            }
+            if now >= deadline {
+                working.child.kill().context("cannot end the worker")?;
+            }
+        }
+        let Some(status) = self.hear(working)? else { return Ok(None) };
+        let is_over = schedule.deadline.is_some_and(|deadline| status.success() || now >= deadline);
+        // One that was never heard of and says itself that it cannot go on is not helped by another one.
+        if is_over || (self.heard.is_none() && status.code().is_some()) {
+            return Ok(Some(status));
+        }
+        match working.started.elapsed() >= LASTING {
+            true => (schedule.wait, schedule.next_start) = (Duration::ZERO, now),
+            false => schedule.put_off(),
+        }
+        tracing::warn!(%status, wait = ?schedule.wait, "the worker has ended, another one will go on");
+        *worker = None;
+        Ok(None)
     }
 
     fn start(&self) -> Result<Worker, Failure> {
@@ -213,30 +249,33 @@ impl Holder {
                 break;
             }
         }
-        Ok(Worker { child, channel, started: Instant::now(), deadline: None })
+        Ok(Worker { child, channel, started: Instant::now(), is_stopping: false })
     }
 
     /// Takes the worker's signs of life; says how it ended, if it has.
-    fn hear(&mut self, worker: &mut Worker) -> Result<Option<ExitStatus>, Failure> {
+    fn hear(&mut self, worker: &mut Worker) -> anyhow::Result<Option<ExitStatus>> {
         // First, so that nothing it said before its end is missed.
         let ended = worker.child.try_wait().context("cannot wait for the worker")?;
         while let Ok(Some(_)) = worker.channel.receive() {
             self.heard = Some((Instant::now(), SystemTime::now()));
         }
-        if worker.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            worker.child.kill().context("cannot end the worker")?;
-        }
         Ok(ended)
     }
 
     fn watch(&mut self, heard: Instant, worker: Option<&Worker>) -> anyhow::Result<()> {
-        for held in &mut self.sites {
-            if held.watch(heard)?
-                && let Some(worker) = worker
-            {
-                let order = Order::Mode { index: held.site.index, mode: held.site.mode };
-                // A worker that does not read it gets it with its successor's first order.
-                worker.channel.send(&order.to_bytes(), &[]).ok();
+        let verdicts: Vec<_> = self.sites.iter_mut().map(|held| held.watch(heard)).collect::<Result<_, _>>()?;
+        // Only now: to say it may take long.
+        for (held, verdict) in self.sites.iter().zip(verdicts) {
+            let (netns, mode) = (&held.site.path, held.site.mode);
+            match verdict {
+                Some(Verdict::Leave(trouble)) => {
+                    tracing::warn!(netns, %trouble, "left reliable mode: ends of connections may be lost, and are counted then");
+                }
+                Some(_) => tracing::info!(netns, "in reliable mode again"),
+                None => continue,
+            }
+            if let Some(worker) = worker {
+                worker.tell(&Order::Mode { index: held.site.index, mode });
             }
         }
         Ok(())
@@ -244,16 +283,16 @@ impl Holder {
 }
 
 impl Worker {
-    fn stop(&mut self) -> anyhow::Result<()> {
-        if self.deadline.is_none() {
-            tracing::info!("stopping: what was counted is being written");
-            self.deadline = Some(Instant::now() + DRAIN);
-            if self.channel.send(&Order::Stop.to_bytes(), &[]).is_err() {
-                // It has ended, or it does not listen.
-                self.child.kill().context("cannot end the worker")?;
-            }
-        }
-        Ok(())
+    /// One that does not read it is in trouble that shows elsewhere, and its successor is told all that still matters.
+    fn tell(&self, order: &Order) {
+        self.channel.send(&order.to_bytes(), &[]).ok();
+    }
+}
+
+impl Schedule {
+    fn put_off(&mut self) {
+        self.wait = (self.wait * 2).clamp(TICK / 2, MAX_WAIT);
+        self.next_start = Instant::now() + self.wait;
     }
 }
 

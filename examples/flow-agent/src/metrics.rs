@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     gaps: Counts,
     interrupted: Counts,
     malformed: Counts,
+    ignored: Numbers,
+    forgotten: Numbers,
     store_failures: Counter,
     spool_records: Gauge,
     spool_bytes: Gauge,
@@ -82,6 +84,16 @@ impl Metrics {
         );
         gauge("watchdog_trips", "How often the watchdog left reliable mode", &metrics.trips);
         gauge("writer_lag", "Records that a sink has not got yet", &metrics.lag);
+        gauge(
+            "ignored_messages",
+            "Messages of others than the kernel, and of it without any sense, on the socket",
+            &metrics.ignored,
+        );
+        gauge(
+            "forgotten",
+            "Ended connections that had to be forgotten early: said again, they would count again",
+            &metrics.forgotten,
+        );
         let mut counter = |name: &str, help: &str, metric: &Counts| registry.register(name, help, metric.clone());
         counter("events", "Ends of connections that were read", &metrics.events);
         counter("lost_events", "Ends of connections that were lost, and declared", &metrics.lost);
@@ -121,6 +133,7 @@ impl Metrics {
             lost: self.lost.get_or_create(&labels).clone(),
             interrupted: self.interrupted.get_or_create(&labels).clone(),
             malformed: self.malformed.get_or_create(&labels).clone(),
+            ignored: self.ignored.get_or_create(&labels).clone(),
             gaps: self.gaps.clone(),
             labels,
         }
@@ -130,6 +143,7 @@ impl Metrics {
         let labels = vec![("netns", path.to_owned())];
         self.tracked.get_or_create(&labels).set(number(stats.tracked as u64));
         self.refused.get_or_create(&labels).set(number(stats.refused));
+        self.forgotten.get_or_create(&labels).set(number(stats.forgotten));
     }
 
     pub(crate) fn spool(&self, backlog: Backlog) {
@@ -171,6 +185,7 @@ pub(crate) struct SiteMetrics {
     lost: Counter,
     interrupted: Counter,
     malformed: Counter,
+    ignored: Gauge,
     gaps: Counts,
 }
 
@@ -196,6 +211,10 @@ impl SiteMetrics {
 
     pub(crate) fn events(&self, events: usize) {
         self.events.inc_by(events as u64);
+    }
+
+    pub(crate) fn ignored(&self, foreign: u64, malformed: u64) {
+        self.ignored.set(number(foreign.saturating_add(malformed)));
     }
 
     pub(crate) fn lost(&self, events: u64) {

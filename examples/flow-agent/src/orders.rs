@@ -10,6 +10,8 @@ pub(crate) enum Order {
     Count(Site),
     /// What has become of a namespace's socket.
     Mode { index: usize, mode: Mode },
+    /// Open files anew.
+    Reopen,
     /// Read all once more, write it out, and end.
     Stop,
 }

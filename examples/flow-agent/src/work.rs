@@ -6,12 +6,12 @@ mod site;
 mod state;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use podtrail_conntrack::Table;
-use podtrail_daemon::{Channel, Health, Parcel, bind, inherit, serve, shutdown_signal};
-use podtrail_writer::Spool;
+use podtrail_daemon::{Channel, Health, Parcel, bind, inherit, reopen_signal, serve, shutdown_signal};
+use podtrail_writer::{Spool, SpoolErrorKind};
 use prometheus_client::registry::Registry;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
@@ -22,26 +22,32 @@ use crate::metrics::Metrics;
 use crate::orders::{Order, Site};
 use collector::Collector;
 
-/// Orders come at once.
+/// Orders come at once, and a process that is killed ends at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The collector goes round many times a second; this long without is a fault.
 const STUCK: Duration = Duration::from_secs(60);
+/// A store that is in use is tried again after so long.
+const PAUSE: Duration = Duration::from_millis(100);
 /// What is kept in memory, at most, where there is no folder for it.
 const MEMORY: u64 = 64 << 20;
 
 pub(crate) fn work(args: RunArgs) -> Result<(), Failure> {
-    let channel = inherit()?;
-    let lent = receive_all(&channel)?;
-    let specs = sinks::specs(&args.writers)?;
-    let spool = spool(&args)?;
-    sinks::forget_others(&spool, &specs)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         // The collector, and the outboxes' reads and writes: each thread has memory of its own.
         .max_blocking_threads(3)
         .enable_all()
-        .build();
-    let runtime = runtime.context("cannot start a runtime")?;
+        .build()
+        .context("cannot start a runtime")?;
+    let guard = runtime.enter();
+    // Whoever signals all processes of a group means the holder, which tells this one.
+    let (_terminated, _hung_up) = (shutdown_signal()?, reopen_signal()?);
+    let channel = inherit()?;
+    let lent = receive_all(&channel)?;
+    let specs = sinks::specs(&args.writers)?;
+    let spool = spool(&args)?;
+    sinks::forget_others(&spool, &specs)?;
+    drop(guard);
     runtime.block_on(run(args, channel, lent, specs, spool))
 }
 
@@ -52,8 +58,6 @@ async fn run(
     specs: Vec<podtrail_writer::Spec>,
     spool: Spool,
 ) -> Result<(), Failure> {
-    // Whoever stops all processes of a group means the holder, which tells this one.
-    drop(tokio::spawn(shutdown_signal()?));
     let mut registry = Registry::default();
     podtrail_daemon::register_process_metrics(&mut registry);
     let metrics = Metrics::new(&mut registry);
@@ -67,22 +71,18 @@ async fn run(
         tracing::info!(%address, "serving /livez, /readyz and /metrics");
         drop(tokio::spawn(serve(listener, health.clone(), Arc::new(registry), std::future::pending())));
     }
-    let mut sites = Vec::new();
-    let mut tables = Vec::new();
+    let (mut sites, mut tables) = (Vec::new(), Vec::new());
     let limit = args.max_connections as usize;
     for (site, parcel) in lent {
         let (site, table) = site::Site::take_over(site, parcel, node(&args)?, limit, &metrics)?;
         sites.push(site);
         tables.push(table);
     }
-    let report = collector::Report { counting, heartbeat };
-    let collector = Collector::new(channel, spool, sites, args.interval, metrics, report);
-    let (stop, stopped) = watch::channel(false);
-    sinks.start(stopped);
-    let collecting = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        let mut tables: Vec<Table> = tables;
-        collector.run(&mut tables)
-    });
+    let ((stop, stopped), (reopen, reopened)) = (watch::channel(false), watch::channel(()));
+    sinks.start(&stopped, &reopened);
+    let report = collector::Report { counting, heartbeat, reopen };
+    let collector = Collector::new(channel, spool, args.state.is_some(), sites, args.interval, metrics, report);
+    let collecting = tokio::task::spawn_blocking(move || collector.run(&mut tables));
     let collected = collecting.await.context("the collector ended")?;
     stop.send_replace(true);
     sinks.finish().await;
@@ -114,8 +114,14 @@ fn spool(args: &RunArgs) -> Result<Spool, Failure> {
     let Some(folder) = &args.state else { return Ok(Spool::in_memory(MEMORY)) };
     let context = || format!("cannot use the folder {} for state", folder.display());
     std::fs::create_dir_all(folder).with_context(context).map_err(Failure::unavailable)?;
-    let file = folder.join("flows.db");
-    Spool::open(file, args.state_limit << 20).with_context(context).map_err(Failure::unavailable)
+    let (file, began) = (folder.join("flows.db"), Instant::now());
+    loop {
+        match Spool::open(&file, args.state_limit << 20) {
+            // The worker of a holder that was killed is about to end, too.
+            Err(error) if error.kind() == SpoolErrorKind::Locked && began.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            opened => return opened.with_context(context).map_err(Failure::unavailable),
+        }
+    }
 }
 
 fn node(args: &RunArgs) -> anyhow::Result<String> {

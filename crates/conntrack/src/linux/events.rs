@@ -88,7 +88,7 @@ pub enum Event<'e> {
     /// The queue was full: so many events did not get in since the last time that this was said. In reliable mode, ends of
     /// connections among them come again; all else is lost.
     Lost {
-        /// How many, by the socket's own count.
+        /// How many, by the socket's own count; 0 if there was no memory for a message, which is not counted.
         drops: u32,
     },
 }
@@ -104,8 +104,8 @@ pub struct Events {
     /// What has not been read yet of the datagram in the buffer.
     rest: Range<usize>,
     drops: u32,
-    /// The queue was full and has not been read to its end since: more may be lost than was said.
-    is_congested: bool,
+    /// The kernel has said that something was lost, and it has not been passed on.
+    is_overrun: bool,
     foreign: u64,
 }
 
@@ -132,7 +132,7 @@ impl Events {
                 .map_err(cannot)?;
         }
         // Before the first event can come.
-        sockopt::set_broadcast_error(&socket, subscription.is_reliable).map_err(cannot)?;
+        sockopt::set_reliable(&socket, subscription.is_reliable).map_err(cannot)?;
         bind(&socket, &SocketAddrNetlink::new(0, subscription.groups)).map_err(cannot)?;
         Self::adopt(socket)
     }
@@ -160,7 +160,7 @@ impl Events {
     pub fn adopt(socket: OwnedFd) -> Result<Self> {
         let queue = sockopt::queue(&socket).map_err(|errno| Error::socket("cannot look into the socket", errno))?;
         let buffer = vec![0; BUFFER].into();
-        Ok(Self { socket, buffer, rest: 0..0, drops: queue.drops, is_congested: false, foreign: 0 })
+        Ok(Self { socket, buffer, rest: 0..0, drops: queue.drops, is_overrun: false, foreign: 0 })
     }
 
     /// Waits for the next event.
@@ -212,7 +212,7 @@ impl Events {
     /// If the socket is none for events.
     pub fn is_reliable(&self) -> Result<bool> {
         let cannot = |errno| Error::socket("cannot read the mode of the socket", errno);
-        sockopt::is_broadcast_error(&self.socket).map_err(cannot)
+        sockopt::is_reliable(&self.socket).map_err(cannot)
     }
 
     /// Enters or leaves reliable mode: see [`Subscription::reliable`]. It is of the socket, and with that of all processes that
@@ -223,7 +223,7 @@ impl Events {
     /// If the socket is none for events.
     pub fn set_reliable(&self, is_reliable: bool) -> Result<()> {
         let cannot = |errno| Error::socket("cannot change the mode of the socket", errno);
-        sockopt::set_broadcast_error(&self.socket, is_reliable).map_err(cannot)
+        sockopt::set_reliable(&self.socket, is_reliable).map_err(cannot)
     }
 
     /// A number that no other network namespace of this boot has or will have; an inode may be used again.
@@ -250,12 +250,13 @@ impl Events {
     }
 
     /// Takes out the datagram that was peeked at.
-    pub(crate) fn consume(&self) -> Result<()> {
+    pub(crate) fn consume(&mut self) -> Result<()> {
         loop {
             match recvfrom(&self.socket, &mut [0_u8; 1], RecvFlags::DONTWAIT) {
                 Ok(_) | Err(Errno::AGAIN) => return Ok(()),
-                // Of a datagram after it; the kernel says it again.
-                Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(Errno::INTR) => {}
+                // Of others after it.
+                Err(Errno::NOBUFS) => self.is_overrun = true,
                 Err(errno) => return Err(Error::socket("cannot receive events", errno)),
             }
         }
@@ -301,6 +302,9 @@ impl Events {
 
     fn receive(&mut self, flags: RecvFlags) -> Result<Option<Arrived>> {
         loop {
+            if std::mem::take(&mut self.is_overrun) {
+                return self.overrun().map(|lost| Some(Arrived::Lost(lost)));
+            }
             let flags = flags | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
             match recvfrom(&self.socket, &mut *self.buffer, flags) {
                 Ok((_, length, sender)) => {
@@ -316,17 +320,24 @@ impl Events {
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if !self.is_congested => return Ok(None),
+                // A full queue says so once, until it is empty: more may be lost by then.
                 Err(Errno::AGAIN) => {
-                    self.is_congested = false;
                     return Ok(Some(self.lost()?).filter(|lost| *lost > 0).map(Arrived::Lost));
                 }
-                Err(Errno::NOBUFS) => {
-                    self.is_congested = true;
-                    return Ok(Some(Arrived::Lost(self.lost()?)));
-                }
+                Err(Errno::NOBUFS) => self.is_overrun = true,
                 Err(errno) => return Err(Error::socket("cannot receive events", errno)),
             }
+        }
+    }
+
+    fn overrun(&mut self) -> Result<u32> {
+        match self.lost()? {
+            // The kernel says it first, and counts it then.
+            0 => {
+                std::thread::sleep(Duration::from_millis(1));
+                self.lost()
+            }
+            lost => Ok(lost),
         }
     }
 

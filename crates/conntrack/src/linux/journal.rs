@@ -39,6 +39,8 @@ pub struct Filled {
     pub is_empty: bool,
     /// So many events did not get into the socket, as in [`Event::Lost`](crate::Event::Lost).
     pub drops: u32,
+    /// Some others were lost that the socket did not count: the kernel had no memory for them.
+    pub is_uncounted: bool,
 }
 
 impl Journal {
@@ -65,7 +67,9 @@ impl Journal {
             let what = format!("the journal of events ends at {length}, before position {from}");
             return Err(Error::new(ErrorKind::Journal, what));
         }
-        let mut journal = Self { memory, end: length, released: from / PIECE * PIECE, last: Vec::new(), malformed: 0 };
+        let mut journal = Self { memory, end: length, released: 0, last: Vec::new(), malformed: 0 };
+        // The process before may have been killed before it did that.
+        journal.release(from)?;
         let (mut at, mut last) = (from, Vec::new());
         let mut chunk = Chunk::default();
         while journal.read(at, &mut chunk)? {
@@ -93,7 +97,9 @@ impl Journal {
     pub fn adopt_at_end(memory: OwnedFd) -> Result<Self> {
         let memory = File::from(memory);
         let end = memory.metadata().map_err(unusable)?.len();
-        Ok(Self { memory, end, released: 0, last: Vec::new(), malformed: 0 })
+        let mut journal = Self { memory, end, released: 0, last: Vec::new(), malformed: 0 };
+        journal.release(end)?;
+        Ok(journal)
     }
 
     /// The position after the last event.
@@ -116,6 +122,7 @@ impl Journal {
                 }
                 Some(Arrival::Lost(drops)) => {
                     filled.drops = filled.drops.saturating_add(drops);
+                    filled.is_uncounted |= drops == 0;
                     continue;
                 }
                 Some(Arrival::Datagram(datagram)) => datagram,

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 /// linux/socket.h and linux/netlink.h.
 const SOL_NETLINK: c_int = 270;
 const NETLINK_BROADCAST_ERROR: c_int = 4;
+const NETLINK_NO_ENOBUFS: c_int = 5;
 
 /// linux/sock_diag.h: the elements of what `SO_MEMINFO` gives.
 const SK_MEMINFO_RMEM_ALLOC: usize = 0;
@@ -46,19 +47,27 @@ pub(crate) fn netns_cookie(socket: impl AsFd) -> Result<u64, Errno> {
     Ok(cookie[0])
 }
 
-pub(crate) fn is_broadcast_error(socket: impl AsFd) -> Result<bool, Errno> {
+/// Whether the kernel repeats what it could not deliver.
+pub(crate) fn is_reliable(socket: impl AsFd) -> Result<bool, Errno> {
     let mut is_on = [0_u32];
     get(socket, SOL_NETLINK, NETLINK_BROADCAST_ERROR, &mut is_on)?;
     Ok(is_on[0] != 0)
 }
 
-pub(crate) fn set_broadcast_error(socket: impl AsFd, is_on: bool) -> Result<(), Errno> {
+/// Makes the kernel repeat what it could not deliver for want of room in the socket (`NETLINK_BROADCAST_ERROR`) or of memory for the
+/// message: it looks whether somebody who was told of the second would not hear of it (`NETLINK_NO_ENOBUFS`).
+pub(crate) fn set_reliable(socket: impl AsFd, is_on: bool) -> Result<(), Errno> {
+    set(&socket, NETLINK_BROADCAST_ERROR, is_on)?;
+    set(&socket, NETLINK_NO_ENOBUFS, is_on)
+}
+
+fn set(socket: impl AsFd, name: c_int, is_on: bool) -> Result<(), Errno> {
     let value = c_int::from(is_on);
     let length = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the pointer is to `length` bytes that live and do not change during the call.
     let done = unsafe {
         let value = std::ptr::from_ref(&value).cast();
-        libc::setsockopt(socket.as_fd().as_raw_fd(), SOL_NETLINK, NETLINK_BROADCAST_ERROR, value, length)
+        libc::setsockopt(socket.as_fd().as_raw_fd(), SOL_NETLINK, name, value, length)
     };
     outcome(done)
 }

@@ -53,7 +53,8 @@ fn snapshot(meter: &mut Meter, is_complete: bool, keys: &[Key]) -> Vec<Incarnati
 fn a_new_connection_is_counted_whole() {
     let mut meter = Meter::new(10);
     let delta = counted(meter.observe(key(1), carried(100)));
-    let want = Delta { slot: Some(Slot(0)), generation: 0, delta: carried(100), total: carried(100), is_new: true };
+    let want =
+        Delta { slot: Some(Slot(0)), generation: 0, delta: carried(100), total: carried(100), is_new: true, missed: 0 };
     assert_eq!(delta, want);
 }
 
@@ -86,8 +87,14 @@ fn any_counter_that_decreased_is_another_incarnation() {
         let mut meter = Meter::new(10);
         meter.observe(key(1), more);
         let (before, now) = restarted(meter.observe(key(1), less));
-        assert_eq!(before, Incarnation { slot: Slot(0), key: key(1), generation: 0, total: more });
-        assert_eq!(now, Delta { slot: Some(Slot(0)), generation: 1, delta: less, total: less, is_new: true });
+        assert_eq!(
+            before,
+            Incarnation { slot: Slot(0), key: key(1), generation: 0, total: more, missed: before.missed }
+        );
+        assert_eq!(
+            now,
+            Delta { slot: Some(Slot(0)), generation: 1, delta: less, total: less, is_new: true, missed: now.missed }
+        );
         assert_eq!(counted(meter.close(key(1), less)).generation, 1);
         assert_eq!(meter.stats().restarted, 1);
     }
@@ -119,7 +126,10 @@ fn a_final_word_counts_the_rest_and_frees_the_slot() {
 #[test]
 fn a_final_word_of_who_was_never_seen_counts_all() {
     let last = counted(Meter::new(10).close(key(1), carried(120)));
-    assert_eq!(last, Delta { slot: None, generation: 0, delta: carried(120), total: carried(120), is_new: true });
+    assert_eq!(
+        last,
+        Delta { slot: None, generation: 0, delta: carried(120), total: carried(120), is_new: true, missed: 0 }
+    );
 }
 
 #[test]
@@ -221,7 +231,7 @@ fn who_is_absent_from_two_complete_snapshots_in_a_row_is_gone() {
     assert_eq!(snapshot(&mut meter, true, &[key(1)]), []);
     assert_eq!(snapshot(&mut meter, false, &[key(1)]), [], "this one may have missed it");
     let gone = snapshot(&mut meter, true, &[key(1)]);
-    assert_eq!(gone, [Incarnation { slot: Slot(1), key: key(2), generation: 0, total: carried(20) }]);
+    assert_eq!(gone, [Incarnation { slot: Slot(1), key: key(2), generation: 0, total: carried(20), missed: 2 }]);
     assert_eq!((meter.stats().vanished, meter.stats().tracked), (1, 1));
     assert_eq!(meter.close(key(2), carried(25)), Step::Duplicate, "it was told as gone");
 }
@@ -286,9 +296,9 @@ fn saved_state_that_contradicts_itself_is_refused() {
     let kind = |result: Result<()>| result.unwrap_err().kind();
     assert_eq!(kind(meter.restore(Slot(1), key(2), 0, carried(2))), ErrorKind::SlotTaken);
     assert_eq!(kind(meter.restore(Slot(2), key(1), 0, carried(2))), ErrorKind::KeyTaken);
-    assert_eq!(kind(meter.restore(Slot(3), key(3), 0, carried(2))), ErrorKind::NoRoom);
+    assert_eq!(kind(meter.restore(Slot(1 << 24), key(3), 0, carried(2))), ErrorKind::NoRoom);
     let error = meter.restore(Slot(u32::MAX), key(3), 0, carried(2)).unwrap_err();
-    assert_eq!(error.to_string(), "cannot restore the connection in slot 4294967295: no room for that many");
+    assert_eq!(error.to_string(), "cannot restore the connection in slot 4294967295: there are not so many");
     assert_eq!((meter.observe(key(1), carried(1)), meter.stats().tracked), (Step::Unchanged, 1));
 }
 

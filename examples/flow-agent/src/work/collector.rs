@@ -10,6 +10,7 @@ use podtrail_conntrack::{ErrorKind, Filter, Table};
 use podtrail_daemon::{Channel, Condition, Heartbeat};
 use podtrail_flow::{Connection, Incarnation};
 use podtrail_writer::{Change, Spool, SpoolErrorKind};
+use tokio::sync::watch;
 
 use super::site::Site;
 use crate::convert;
@@ -36,16 +37,27 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// When the worker is to stop, the store may take so long to take what is left.
 const LAST_TRY: Duration = Duration::from_secs(8);
 
+/// What a snapshot showed.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    connections: usize,
+    unreadable: usize,
+}
+
 /// How the collector says that it works.
 pub(crate) struct Report {
     pub(crate) counting: Condition,
     pub(crate) heartbeat: Heartbeat,
+    /// Whoever writes to files opens them anew.
+    pub(crate) reopen: watch::Sender<()>,
 }
 
 pub(crate) struct Collector {
     channel: Channel,
     spool: Spool,
     sites: Vec<Site>,
+    /// The store outlives this process.
+    is_durable: bool,
     interval: Duration,
     metrics: Arc<Metrics>,
     report: Report,
@@ -60,6 +72,7 @@ impl Collector {
     pub(crate) fn new(
         channel: Channel,
         spool: Spool,
+        is_durable: bool,
         sites: Vec<Site>,
         interval: Duration,
         metrics: Arc<Metrics>,
@@ -67,40 +80,64 @@ impl Collector {
     ) -> Self {
         let now = Instant::now();
         let (change, stopping) = (Change::default(), None);
-        Self { channel, spool, sites, interval, metrics, report, change, pulse: now, last_commit: now, stopping }
+        Self {
+            channel,
+            spool,
+            is_durable,
+            sites,
+            interval,
+            metrics,
+            report,
+            change,
+            pulse: now,
+            last_commit: now,
+            stopping,
+        }
     }
 
     /// Counts until the holder says that it is enough. `tables` are those of the sites.
     pub(crate) fn run(mut self, tables: &mut [Table]) -> anyhow::Result<()> {
-        let mut taken = Vec::new();
-        for site in &mut self.sites {
-            site.resume(&self.spool, &mut taken, || give_sign_of_life(&self.channel))
-                .with_context(|| format!("cannot go on counting in {}", site.path()))?;
-        }
+        self.resume()?;
         // Before anything is counted: the holder then knows that something may be.
         give_sign_of_life(&self.channel);
         loop {
             self.listen()?;
-            let is_due = self.last_commit.elapsed() >= COMMIT || self.stopping.is_some();
+            // What is heard later is for the next round.
+            let is_last = self.stopping.is_some();
+            let is_due = self.last_commit.elapsed() >= COMMIT || is_last;
             for index in 0..self.sites.len() {
                 if is_due || self.sites[index].backlog() > MUCH {
                     self.count_events(index, tables)?;
                 }
-                if self.stopping.is_some() || Instant::now() >= self.sites[index].next_dump {
+                if is_last || Instant::now() >= self.sites[index].next_dump {
                     self.read_table(index, tables)?;
                 }
             }
             if is_due {
                 self.last_commit = Instant::now();
             }
-            if self.stopping.is_some() {
+            if is_last {
                 return self.finish(tables);
             }
             thread::sleep(TICK);
         }
     }
 
+    fn resume(&mut self) -> anyhow::Result<()> {
+        let cookies: Vec<u64> = self.sites.iter().map(Site::cookie).collect();
+        let mut taken = Vec::new();
+        for site in &mut self.sites {
+            let resumed = match self.is_durable {
+                true => site.resume(&self.spool, &cookies, &mut taken, || give_sign_of_life(&self.channel)),
+                false => site.begin_anew(),
+            };
+            resumed.with_context(|| format!("cannot go on counting in {}", site.path()))?;
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, tables: &mut [Table]) -> anyhow::Result<()> {
+        self.listen()?;
         for index in 0..self.sites.len() {
             self.sites[index].stop();
             self.count_events(index, tables)?;
@@ -118,6 +155,7 @@ impl Collector {
                     }
                 }
                 Order::Stop => self.stopping = self.stopping.or_else(|| Some(Instant::now())),
+                Order::Reopen => drop(self.report.reopen.send(())),
                 Order::Count(_) => {}
             }
         }
@@ -177,8 +215,9 @@ impl Collector {
     /// Reads the whole table.
     fn read_table(&mut self, index: usize, tables: &mut [Table]) -> anyhow::Result<()> {
         // Ends that came before the snapshot are told before it.
+        self.listen()?;
         self.count_events(index, tables)?;
-        let began = Instant::now();
+        let (began, mut pause) = (Instant::now(), self.interval);
         self.sites[index].account.begin(now());
         let snapshot = self.snapshot(index, &mut tables[index]).and_then(|seen| {
             self.touch_dying(index, &mut tables[index])?;
@@ -186,9 +225,10 @@ impl Collector {
         });
         let is_complete = match snapshot {
             Ok(seen) => {
-                self.sites[index].metrics.snapshot(seen, began.elapsed());
+                self.sites[index].metrics.snapshot(seen.connections, began.elapsed());
                 self.report.counting.set_ready();
-                true
+                // Of what cannot be read nobody knows which connection it is: none is taken for gone.
+                seen.unreadable == 0
             }
             Err(error) if error.is::<podtrail_conntrack::Error>() => {
                 let netns = self.sites[index].path();
@@ -198,6 +238,7 @@ impl Collector {
                     "the table was not read to its end, it is read again"
                 );
                 self.sites[index].metrics.interrupted();
+                pause = pause.min(SOON);
                 false
             }
             Err(error) => return Err(error),
@@ -208,16 +249,15 @@ impl Collector {
         // Ends that came meanwhile are told after it.
         self.count_events(index, tables)?;
         self.metrics.account(self.sites[index].path(), &self.sites[index].account.stats());
-        if let Ok(stats) = tables[index].stats() {
+        if let Ok(stats) = self.ask(|| tables[index].stats())? {
             self.sites[index].metrics.table(&stats);
         }
-        let pause = if is_complete { self.interval } else { self.interval.min(SOON) };
         self.sites[index].next_dump = began + pause;
         Ok(())
     }
 
-    fn snapshot(&mut self, index: usize, table: &mut Table) -> anyhow::Result<usize> {
-        let (mut seen, mut unstamped) = (0, Vec::new());
+    fn snapshot(&mut self, index: usize, table: &mut Table) -> anyhow::Result<Seen> {
+        let (mut seen, mut unstamped) = (Seen::default(), Vec::new());
         let mut dump = self.ask(move || table.dump(&Filter::default()))??;
         while let Some(shown) = dump.next() {
             let site = &mut self.sites[index];
@@ -233,11 +273,14 @@ impl Collector {
                         site.account.observe(&connection, now, &mut site.out);
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Malformed => site.metrics.malformed(&error),
+                Err(error) if error.kind() == ErrorKind::Malformed => {
+                    seen.unreadable += 1;
+                    site.metrics.malformed(&error);
+                }
                 Err(error) => return Err(error.into()),
             }
-            seen += 1;
-            if seen % STRIDE == 0 {
+            seen.connections += 1;
+            if seen.connections.is_multiple_of(STRIDE) {
                 self.listen()?;
                 if self.sites[index].out.records.len() >= BATCH {
                     self.store(index)?;
@@ -333,7 +376,12 @@ impl Collector {
             self.report.counting.set_ready();
         }
         self.change.clear();
-        self.sites[index].stored()
+        self.sites[index].stored()?;
+        // Whoever stores much lives, and the socket does not wait.
+        if self.pulse.elapsed() >= PULSE {
+            self.listen()?;
+        }
+        Ok(())
     }
 }
 
@@ -341,7 +389,8 @@ impl Collector {
 fn dying(table: &mut Table) -> Option<usize> {
     let (mut count, mut dump) = (0, table.dying().ok()?);
     while let Some(shown) = dump.next() {
-        count += usize::from(shown.is_ok_and(|_| true));
+        shown.ok()?;
+        count += 1;
     }
     Some(count)
 }

@@ -1,10 +1,11 @@
 //! The outboxes: from the store to where lines are wanted.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::{Condition, Health, reopen_signal};
+use podtrail_daemon::{Condition, Health};
 use podtrail_writer::{Feed, FileHandle, OutboxConfig, Spec, Spool, Writer, run};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -52,16 +53,17 @@ pub(crate) fn forget_others(spool: &Spool, specs: &[Spec]) -> anyhow::Result<()>
 pub(crate) struct Sinks {
     sinks: Vec<Sink>,
     running: JoinSet<()>,
-    reopening: JoinSet<()>,
 }
 
 struct Sink {
     spool: Spool,
     spec: Spec,
-    first: (Feed, Box<dyn Writer>),
+    first: (Feed, Opened),
     metrics: Arc<Metrics>,
     is_well: Condition,
 }
+
+type Opened = (Box<dyn Writer>, Option<FileHandle>);
 
 impl Sinks {
     pub(crate) fn open(
@@ -70,32 +72,22 @@ impl Sinks {
         metrics: &Arc<Metrics>,
         health: &Health,
     ) -> Result<Self, Failure> {
-        let (mut sinks, mut files) = (Vec::new(), Vec::new());
+        let mut sinks = Vec::new();
         for spec in specs {
-            let (writer, file) = spec.open().map_err(Failure::unavailable)?;
-            files.extend(file);
+            let opened = spec.open().map_err(Failure::unavailable)?;
             let feed = spool.feed(&spec.sink_name(), spec.from).context("cannot change the state")?;
             let is_well = health.condition(spec.sink_name(), "it was not opened yet");
             is_well.set_ready();
             let (spool, metrics) = (spool.clone(), metrics.clone());
-            sinks.push(Sink { spool, spec, first: (feed, writer), metrics, is_well });
+            sinks.push(Sink { spool, spec, first: (feed, opened), metrics, is_well });
         }
-        let mut hangup = reopen_signal()?;
-        let mut reopening = JoinSet::new();
-        reopening.spawn(async move {
-            loop {
-                hangup.recv().await;
-                tracing::info!("opening files anew");
-                files.iter().for_each(FileHandle::reopen);
-            }
-        });
-        Ok(Self { sinks, running: JoinSet::new(), reopening })
+        Ok(Self { sinks, running: JoinSet::new() })
     }
 
-    /// Delivers until `stop`, and then what is left.
-    pub(crate) fn start(&mut self, stop: watch::Receiver<bool>) {
+    /// Delivers until `stop`, and then what is left. Files are opened anew at each change of `reopen`.
+    pub(crate) fn start(&mut self, stop: &watch::Receiver<bool>, reopen: &watch::Receiver<()>) {
         for sink in self.sinks.drain(..) {
-            self.running.spawn(sink.deliver(stop.clone()));
+            self.running.spawn(sink.deliver(stop.clone(), reopen.clone()));
         }
     }
 
@@ -105,34 +97,45 @@ impl Sinks {
                 tracing::error!(%error, "an outbox ended");
             }
         }
-        self.reopening.abort_all();
     }
 }
 
 impl Sink {
     /// A sink that gives up does not keep others from being served, nor the kernel from being read.
-    async fn deliver(self, stop: watch::Receiver<bool>) {
-        let Self { spool, spec, first: (mut feed, mut writer), metrics, is_well } = self;
+    async fn deliver(self, stop: watch::Receiver<bool>, mut reopen: watch::Receiver<()>) {
+        let Self { spool, spec, first: (mut feed, (mut writer, mut file)), metrics, is_well } = self;
         let name = spec.sink_name();
         let mut config = OutboxConfig::default();
         config.max_rows = 2000;
         config.drain = DRAIN;
         loop {
             let observer = metrics.outbox(&name);
-            let Err(error) = run(feed, writer, config.clone(), &observer, done(stop.clone())).await else { return };
+            let mut running = pin!(run(feed, writer, config.clone(), &observer, done(stop.clone())));
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut running => break ended,
+                    Ok(()) = reopen.changed() => {
+                        if let Some(file) = &file {
+                            tracing::info!(sink = name, "opening the file anew");
+                            file.reopen();
+                        }
+                    }
+                }
+            };
+            let Err(error) = ended else { return };
             tracing::error!(
                 sink = name,
                 error = &error as &dyn std::error::Error,
                 "the writer gave up; it is tried again later"
             );
             is_well.set_not_ready("the writer gave up");
-            (feed, writer) = loop {
+            (feed, (writer, file)) = loop {
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     () = done(stop.clone()) => return,
                 }
                 match (spool.feed(&name, spec.from), spec.open()) {
-                    (Ok(feed), Ok((writer, _))) => break (feed, writer),
+                    (Ok(feed), Ok(opened)) => break (feed, opened),
                     (Err(error), _) => {
                         tracing::error!(sink = name, error = &error as &dyn std::error::Error, "cannot read the state")
                     }

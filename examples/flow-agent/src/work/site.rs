@@ -48,6 +48,8 @@ pub(crate) struct Site {
     drops: u32,
     /// In reliable mode: some deliveries failed, and it is not known yet that all were made since.
     is_owed: bool,
+    /// Ends were lost that the socket did not count.
+    is_uncounted: bool,
     /// Nothing waited in the socket at this time.
     empty: Option<Timestamp>,
     pub(crate) next_dump: Instant,
@@ -87,7 +89,7 @@ impl Site {
             observed: lent.since,
             lost: 0,
             unsure: 0,
-            read: None,
+            reads: [None; 4],
             generation: 0,
             is_stopped: false,
         };
@@ -108,6 +110,7 @@ impl Site {
             snapshots: 0,
             // What a worker before this one saw is not known.
             is_owed: lent.heard.is_some(),
+            is_uncounted: false,
             empty: None,
             next_dump: Instant::now(),
             metrics: metrics.site(&lent.path),
@@ -116,9 +119,15 @@ impl Site {
         Ok((site, table))
     }
 
-    /// Takes up what is in the store: of this namespace, and of those that are no more. `taken` are the numbers of others, and
-    /// `beat` is called now and then.
-    pub(crate) fn resume(&mut self, spool: &Spool, taken: &mut Vec<u32>, mut beat: impl FnMut()) -> anyhow::Result<()> {
+    /// Takes up what is in the store: of this namespace, and of those that are no more. `cookies` are those of all namespaces,
+    /// `taken` the numbers that some have, and `beat` is called now and then.
+    pub(crate) fn resume(
+        &mut self,
+        spool: &Spool,
+        cookies: &[u64],
+        taken: &mut Vec<u32>,
+        mut beat: impl FnMut(),
+    ) -> anyhow::Result<()> {
         let stored = state::sites(spool)?;
         let is_this = |s: &SiteState| s.boot == self.state.boot && s.cookie == self.cookie;
         let known = stored.iter().find(|(_, state)| is_this(state)).cloned();
@@ -127,31 +136,36 @@ impl Site {
         self.number = number.or_else(|| (0..).find(is_free)).context("there are too many namespaces in the state")?;
         taken.push(self.number);
         for (number, state) in &stored {
-            let is_replaced = state.boot != self.state.boot || state.path == self.state.path;
-            if !is_this(state) && is_replaced {
+            // One that is listened to by another name now is not gone.
+            let is_alive = state.boot == self.state.boot && cookies.contains(&state.cookie);
+            if !is_alive && (state.boot != self.state.boot || state.path == self.state.path) {
                 self.bury(spool, *number, state, &mut beat)?;
             }
         }
-        let since = Timestamp::from_nanosecond(self.lent.since);
-        let is_in_memory = known.is_none() && self.lent.heard.is_some();
         if let Some((_, state)) = known {
             self.restore(spool, state, &mut beat)?;
-        } else if let Some(heard) = self.lent.heard {
-            // What was counted was in the memory of the worker before this one.
-            let gap =
-                Gap { from: Timestamp::from_nanosecond(heard), to: now(), reason: GapReason::Forgotten, lost: None };
-            self.account.take_as_counted(gap.to);
-            self.declare(gap);
-            self.state.lost = self.mode.lost(self.drops);
         }
         let lent = self.lent_journal.take().context("a namespace is resumed once")?;
-        self.journal = match is_in_memory {
-            true => Journal::adopt_at_end(lent),
-            false => Journal::adopt(lent, self.state.journal),
+        let journal = Journal::adopt(lent, self.state.journal);
+        self.journal = journal.context("cannot go on with the events that were taken")?;
+        Ok(())
+    }
+
+    /// Takes over from a worker that kept in its memory what it counted, if there was one.
+    pub(crate) fn begin_anew(&mut self) -> anyhow::Result<()> {
+        let lent = self.lent_journal.take().context("a namespace is resumed once")?;
+        if self.lent.heard.is_none() {
+            self.journal = Journal::adopt(lent, 0).context("cannot use the journal of events")?;
+            return Ok(());
         }
-        .context("cannot go on with the events that were taken")?;
-        self.state.journal = if is_in_memory { self.journal.end() } else { self.state.journal };
-        self.state.observed = self.state.observed.max(since.as_nanosecond());
+        self.journal = Journal::adopt_at_end(lent).context("cannot use the journal of events")?;
+        self.state.journal = self.journal.end();
+        (self.state.lost, self.state.unsure) = (self.mode.lost(self.drops), self.mode.unsure);
+        // Nobody knows what was delivered.
+        let from = Timestamp::from_nanosecond(self.lent.since);
+        let gap = Gap { from, to: now(), reason: GapReason::Forgotten, lost: None };
+        self.account.take_as_counted(gap.to);
+        self.declare(gap);
         Ok(())
     }
 
@@ -176,8 +190,7 @@ impl Site {
                 "saved connections cannot be read, or there is no room for them"
             );
         }
-        self.account.restore_progress(stored.read.map(Timestamp::from_nanosecond), stored.generation);
-        self.state.read = stored.read;
+        self.account.restore_progress(stored.reads.map(|read| read.map(Timestamp::from_nanosecond)), stored.generation);
         if stored.holder == self.state.holder {
             self.state = SiteState { path: self.state.path.clone(), ..stored };
             return Ok(());
@@ -193,14 +206,14 @@ impl Site {
         let Origin { node, .. } = self.account.origin().clone();
         let origin = Origin { node, boot: dead.boot.clone(), inode: dead.inode, cookie: dead.cookie };
         let mut account = Account::new(origin, 0);
-        account.restore_progress(dead.read.map(Timestamp::from_nanosecond), 0);
+        account.restore_progress(dead.reads.map(|read| read.map(Timestamp::from_nanosecond)), 0);
         let to = Timestamp::from_nanosecond(self.lent.since);
         let (mut rows, mut out, mut change) = (Vec::new(), Output::default(), Change::default());
         spool.state(state::connections(number), |slot, bytes| rows.push((slot, bytes.to_vec())))?;
         for rows in rows.chunks(1000) {
             rows.iter().for_each(|(slot, bytes)| account.abandon(Slot(*slot), bytes, to, &mut out));
             fill(&mut change, number, &mut out);
-            spool.write(&change)?;
+            write_patiently(spool, &change, beat)?;
             change.clear();
             beat();
         }
@@ -210,8 +223,7 @@ impl Site {
         account.declare(Gap { from: Timestamp::from_nanosecond(dead.observed), to, reason, lost: None }, &mut out);
         fill(&mut change, number, &mut out);
         change.state.extend(slots.into_iter().map(|(space, slot)| StateChange { space, slot, value: None }));
-        spool.write(&change)?;
-        Ok(())
+        write_patiently(spool, &change, beat)
     }
 
     fn declare(&mut self, gap: Gap) {
@@ -227,7 +239,9 @@ impl Site {
         if filled.is_empty {
             self.empty = Some(before);
         }
+        self.is_uncounted |= filled.is_uncounted && !self.mode.is_reliable;
         self.metrics.events(filled.events);
+        self.metrics.ignored(self.events.foreign(), self.journal.malformed());
         Ok(())
     }
 
@@ -276,24 +290,24 @@ impl Site {
         let (lost, unsure) = (self.mode.lost(queue.drops), self.mode.unsure);
         let is_quiet = queue.drops == std::mem::replace(&mut self.drops, queue.drops);
         self.is_owed |= self.mode.is_reliable && !is_quiet;
-        if (lost, unsure) != (self.state.lost, self.state.unsure) {
+        let is_uncounted = std::mem::take(&mut self.is_uncounted);
+        if is_uncounted || (lost, unsure) != (self.state.lost, self.state.unsure) {
             let missing = lost.saturating_sub(self.state.lost);
             let from = Timestamp::from_nanosecond(self.state.observed);
             // When there was trouble at the change of modes, nobody can tell whether one more was lost.
-            let lost_exactly = (unsure == self.state.unsure).then_some(missing);
+            let lost_exactly = (!is_uncounted && unsure == self.state.unsure).then_some(missing);
             if missing > 0 || lost_exactly.is_none() {
                 self.metrics.lost(missing);
                 self.declare(Gap { from, to: now(), reason: GapReason::Lost, lost: lost_exactly });
             }
             (self.state.lost, self.state.unsure) = (lost, unsure);
         }
-        self.account.settle(now(), &mut self.out);
         if self.is_owed {
             self.is_owed = !is_quiet || dying != Some(0);
+            self.empty = None;
         } else if let Some(empty) = self.empty.take().filter(|_| self.backlog() == 0) {
             // Between a connection's stamp and its event there are some microseconds.
-            let observed = empty.saturating_sub(std::time::Duration::from_millis(10)).as_nanosecond();
-            self.state.observed = self.state.observed.max(observed);
+            self.state.observed = empty.saturating_sub(std::time::Duration::from_millis(10)).as_nanosecond();
         }
         Ok(())
     }
@@ -316,6 +330,7 @@ impl Site {
 
     /// What is to be stored now, as one change.
     pub(crate) fn change(&mut self, change: &mut Change) {
+        self.account.settle(now(), &mut self.out);
         for keys in self.out.closed.chunks(KEYS) {
             let slot = self.next_closed;
             self.next_closed = slot.wrapping_add(1);
@@ -329,7 +344,7 @@ impl Site {
             self.closed.pop_front();
             change.state.push(StateChange { space: state::closed(self.number), slot, value: None });
         }
-        self.state.read = self.account.read().map(Timestamp::as_nanosecond);
+        self.state.reads = self.account.reads().map(|read| read.map(Timestamp::as_nanosecond));
         self.state.generation = self.account.next_generation();
         let value = serde_json::to_vec(&self.state).expect("numbers and text have a JSON form");
         change.state.push(StateChange { space: state::SITES, slot: self.number, value: Some(value) });
@@ -365,6 +380,21 @@ impl Site {
 
     pub(crate) const fn index(&self) -> usize {
         self.lent.index
+    }
+}
+
+/// Waits while there is no room.
+fn write_patiently(spool: &Spool, change: &Change, beat: &mut impl FnMut()) -> anyhow::Result<()> {
+    loop {
+        match spool.write(change) {
+            Ok(_) => return Ok(()),
+            Err(error) if !error.is_retryable() => return Err(error).context("cannot store what was counted"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "there is no room to close what is no more");
+                std::thread::sleep(std::time::Duration::from_secs(1));
+            }
+        }
+        beat();
     }
 }
 

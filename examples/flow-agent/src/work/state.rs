@@ -36,8 +36,8 @@ pub(crate) struct SiteState {
     /// So many lost events of this holder's socket are declared, and how often nobody could tell.
     pub(crate) lost: u64,
     pub(crate) unsure: u64,
-    /// When the last complete snapshot began.
-    pub(crate) read: Option<i64>,
+    /// When the last complete snapshots began, the last one first.
+    pub(crate) reads: [Option<i64>; 4],
     pub(crate) generation: u32,
     /// It was left because it was to be.
     pub(crate) is_stopped: bool,
