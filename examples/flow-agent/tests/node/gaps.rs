@@ -7,9 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use podtrail_writer::{Change, Spool, StateChange};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Agent, Lines, Place, Truth, compare, now, turn, wait};
+use crate::harness::{Agent, Lines, Place, Truth, command, compare, now, turn, wait};
 
 #[test]
 fn a_holder_that_was_killed_leaves_a_gap_from_its_last_observation_on() {
@@ -99,6 +100,51 @@ fn another_namespace_in_the_same_place_ends_what_was_counted_in_the_first() {
     assert_eq!((of(&first).len(), of(&second).len()), (6, 2));
     assert_eq!(of(&first).iter().filter(|flow| flow.is_closed).count(), 3);
     assert_eq!(lines.closed(), 3);
+}
+
+#[test]
+fn namespaces_that_change_their_names_go_on_under_the_new_ones() {
+    let Some(_turn) = turn() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| home.path().join(name));
+    let (one, other) = (Place::tracked(), Place::tracked());
+    one.fill(3);
+    other.fill(2);
+    for (is_swapped, expected) in [(false, &[][..]), (true, &["stopped", "stopped"])] {
+        for (link, place) in [(&first, &one), (&second, &other)] {
+            let link = if is_swapped == (link == &first) { &second } else { &first };
+            fs::remove_file(link).ok();
+            symlink(place.path(), link).unwrap();
+        }
+        let agent = Agent::start(&first, home.path(), &["--netns", second.to_str().unwrap()]);
+        thread::sleep(Duration::from_millis(1500));
+        assert!(agent.stop().success());
+        let lines = Lines::read(&home.path().join("flows.ndjson"));
+        // They are counted once, and none has ended.
+        assert_eq!((lines.flows.len(), lines.closed(), &*lines.reasons()), (5, 0, expected));
+    }
+}
+
+#[test]
+fn without_a_folder_a_killed_worker_leaves_a_gap_and_nothing_is_counted_twice() {
+    let Some(_turn) = turn() else { return };
+    let (place, home) = (Place::tracked(), tempfile::tempdir().unwrap());
+    let began = now();
+    let agent = Agent::spawn(&mut command(&place.path(), home.path(), &[]), home.path());
+    agent.wait_until_ready();
+    place.fill(3);
+    wait("they are told", Duration::from_secs(10), || agent.lines().flows.len() == 3);
+    kill_process(agent.wait_for_worker(), Signal::KILL).unwrap();
+    wait("the gap is told", Duration::from_secs(10), || agent.lines().gaps.len() == 1);
+    place.flush();
+    wait("their ends are told", Duration::from_secs(10), || agent.lines().closed() == 3);
+    assert!(agent.stop().success());
+
+    let lines = Lines::read(&home.path().join("flows.ndjson"));
+    let [gap] = &lines.gaps[..] else { panic!("one gap: {:?}", lines.gaps) };
+    assert_eq!((&*gap.reason, gap.lost), ("forgotten", None));
+    assert!((began..began + 3_000_000_000).contains(&gap.from), "{gap:?}, began at {began}");
+    assert!(lines.flows[3..].iter().all(|flow| flow.delta == Some([0; 4])), "{lines:?}");
 }
 
 #[test]

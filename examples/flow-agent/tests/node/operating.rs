@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::harness::{Agent, Disk, Lines, Place, Truth, command, compare, turn, wait};
 
 #[test]
@@ -99,4 +101,19 @@ fn a_state_folder_is_of_one_agent() {
 fn refusal(command: &mut Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn sighup_opens_files_anew_and_ends_nothing() {
+    let Some(_turn) = turn() else { return };
+    let (place, home) = (Place::tracked(), tempfile::tempdir().unwrap());
+    let agent = Agent::start(&place.path(), home.path(), &[]);
+    place.fill(2);
+    wait("they are told", Duration::from_secs(10), || agent.lines().flows.len() == 2);
+    fs::rename(home.path().join("flows.ndjson"), home.path().join("flows.1")).unwrap();
+    agent.signal(Signal::HUP);
+    place.flush();
+    wait("the ends are in a new file", Duration::from_secs(10), || agent.lines().closed() == 2);
+    assert_eq!(Lines::read(&home.path().join("flows.1")).flows.len(), 2);
+    assert!(agent.stop().success());
 }
