@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+use std::os::fd::AsFd as _;
 use std::thread;
 
 use podtrail_netns::{ErrorKind, Netns};
@@ -19,6 +20,21 @@ fn the_same_namespace_is_equal_however_it_was_opened() {
     assert_eq!(current, Netns::open("/proc/self/ns/net").unwrap());
     let link = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
     assert_eq!(link.to_str().unwrap(), format!("net:[{}]", current.inode()));
+}
+
+/// As nobody this shows that no capability is needed; as root only that it works.
+#[test]
+fn in_the_namespace_that_the_caller_is_in_a_closure_needs_no_capability() {
+    let current = Netns::current().unwrap();
+    assert_eq!(current.run(|| Netns::current().unwrap()).unwrap(), current);
+}
+
+#[test]
+fn a_namespace_is_taken_over_by_its_descriptor() {
+    let current = Netns::current().unwrap();
+    assert_eq!(Netns::adopt(current.as_fd().try_clone_to_owned().unwrap()).unwrap(), current);
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(Netns::adopt(file.into()).unwrap_err().kind(), ErrorKind::NotANamespace);
 }
 
 #[test]

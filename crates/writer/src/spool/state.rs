@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::StateChange;
 
 /// The log goes into the table when it would have so many bytes: they are in memory, too.
-const LONGEST: u64 = 3 << 20;
+const LONGEST: u64 = 2 << 20;
 /// What an entry takes in memory beside its value.
 const ENTRY: usize = 64;
 /// In the log, the length of a value that was removed.
