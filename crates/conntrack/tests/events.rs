@@ -7,6 +7,8 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+mod namespace;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -15,8 +17,6 @@ use std::{fs, thread};
 use podtrail_conntrack::wire::{Connection, Kind, Protocol, Tuple};
 use podtrail_conntrack::{Chunk, Dump, Event, Events, Filter, Journal, Subscription, Table};
 use podtrail_netns::Netns;
-use rustix::io::Errno;
-use rustix::thread::UnshareFlags;
 
 /// The system's default, which the kernel takes as it is.
 const SMALL: usize = 212_992;
@@ -204,24 +204,11 @@ fn number(connection: &Connection<'_>) -> u32 {
     u32::from_be_bytes([0, b, c, d])
 }
 
-/// A network namespace that nobody else is in, where ends of connections are told; `None`, said aloud, if one may not be made.
+/// A network namespace of the test's own, where ends of connections are told.
 fn fresh() -> Option<Netns> {
-    let make = || {
-        #[expect(deprecated, reason = "the safe form; of what it warns about, a network namespace does nothing")]
-        rustix::thread::unshare(UnshareFlags::NEWNET)?;
-        Ok(Netns::current().unwrap())
-    };
-    match thread::spawn(make).join().unwrap() {
-        Err(Errno::PERM) => {
-            eprintln!("skipped: a network namespace of one's own, with CAP_NET_ADMIN in it, needs root");
-            None
-        }
-        made => {
-            let netns = made.unwrap();
-            for what in ["events", "timestamp", "acct"] {
-                netns.run(|| fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_{what}"), "1")).unwrap().unwrap();
-            }
-            Some(netns)
-        }
+    let netns = namespace::fresh()?;
+    for what in ["events", "timestamp", "acct"] {
+        netns.run(|| fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_{what}"), "1")).unwrap().unwrap();
     }
+    Some(netns)
 }

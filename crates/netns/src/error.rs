@@ -13,6 +13,10 @@ pub enum ErrorKind {
     NotANamespace,
     /// `CAP_SYS_ADMIN` is missing: in the namespace's owner, or in one's own user namespace.
     MissingCapability,
+    /// No further one can be made.
+    Create,
+    /// A name is none, is taken, or is nobody's.
+    Name,
     /// It cannot be entered.
     Enter,
     /// No thread could be started.

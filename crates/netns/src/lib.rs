@@ -25,7 +25,7 @@
 //!
 //! # What it does not do
 //!
-//! It creates, names and deletes no namespaces and configures nothing in them. No thread of the caller ever changes its namespace.
+//! It configures nothing in a namespace. No thread of the caller ever changes its namespace.
 //!
 //! On other systems than Linux the crate is empty.
 //!
@@ -35,6 +35,8 @@
 
 #[cfg(target_os = "linux")]
 mod error;
+#[cfg(target_os = "linux")]
+mod named;
 #[cfg(target_os = "linux")]
 mod netns;
 

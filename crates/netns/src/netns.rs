@@ -1,11 +1,15 @@
 use std::hash::{Hash, Hasher};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::{fmt, io, panic, thread};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FsWord, Mode, OFlags, fstat, fstatfs};
 use rustix::io::Errno;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+#[expect(deprecated, reason = "as where it is used")]
+use rustix::thread::unshare;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -30,6 +34,64 @@ impl Netns {
     /// If `/proc` is not mounted.
     pub fn current() -> Result<Self> {
         Self::open("/proc/thread-self/ns/net")
+    }
+
+    /// Makes a new one, with nothing but a loopback device that is down. It lives as long as somebody has it open or is in it.
+    ///
+    /// # Errors
+    ///
+    /// If `CAP_SYS_ADMIN` is missing, or there may be no more namespaces.
+    pub fn create() -> Result<Self> {
+        let create = || {
+            #[expect(deprecated, reason = "the safe form; of what it warns about, a network namespace does nothing")]
+            unshare(UnshareFlags::NEWNET)?;
+            Ok(Self::current())
+        };
+        match Self::on_a_thread(create)? {
+            Ok(created) => created,
+            Err(Errno::PERM) => {
+                let what = "cannot make a network namespace: CAP_SYS_ADMIN is missing";
+                Err(Error::new(ErrorKind::MissingCapability, what.into(), None))
+            }
+            Err(e) => Err(Error::new(ErrorKind::Create, "cannot make a network namespace".into(), io::Error::from(e))),
+        }
+    }
+
+    /// Opens the network namespace of a process.
+    ///
+    /// A number is used again when its process has ended: where that matters, use [`of_pidfd`](Self::of_pidfd).
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process, or it is another user's and `CAP_SYS_PTRACE` is missing.
+    pub fn of_process(pid: u32) -> Result<Self> {
+        Self::open(format!("/proc/{pid}/ns/net"))
+    }
+
+    /// Opens the network namespace of the process that a descriptor of pidfd_open(2) is for: never that of another process that
+    /// got its number since.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended, the descriptor is none of a process, or it is another user's and `CAP_SYS_PTRACE` is missing.
+    pub fn of_pidfd(process: impl AsFd) -> Result<Self> {
+        let process = process.as_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()));
+        let pid = info.ok().and_then(|info| {
+            let line = info.lines().find_map(|line| line.strip_prefix("Pid:").map(str::trim).map(str::to_owned));
+            line?.parse::<u32>().ok()
+        });
+        let gone = || {
+            Error::new(ErrorKind::Open, "the process has ended, or the descriptor is none of a process".into(), None)
+        };
+        let netns = Self::of_process(pid.ok_or_else(gone)?)?;
+        // As long as it has not ended nobody else has its number.
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        match poll(&mut ended, Some(&Timespec::default())) {
+            Ok(0) => Ok(netns),
+            Ok(_) => Err(gone()),
+            Err(e) => Err(cannot_open(&"the process", e)),
+        }
     }
 
     /// Opens a network namespace by a path: a bind mount such as `/run/netns/NAME`, or `/proc/PID/ns/net`.

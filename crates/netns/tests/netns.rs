@@ -7,12 +7,13 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+use std::ffi::OsString;
 use std::os::fd::AsFd as _;
+use std::process::Command;
 use std::thread;
 
 use podtrail_netns::{ErrorKind, Netns};
-use rustix::io::Errno;
-use rustix::thread::UnshareFlags;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 #[test]
 fn the_same_namespace_is_equal_however_it_was_opened() {
@@ -72,16 +73,53 @@ fn a_panic_inside_goes_on_outside() {
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"inside"));
 }
 
+#[test]
+fn a_process_has_its_namespace_until_it_ends() {
+    let current = Netns::current().unwrap();
+    assert_eq!(Netns::of_process(std::process::id()).unwrap(), current);
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    assert_eq!(Netns::of_pidfd(&process).unwrap(), current);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(Netns::of_pidfd(&process).unwrap_err().kind(), ErrorKind::Open);
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(Netns::of_pidfd(&file).unwrap_err().kind(), ErrorKind::Open);
+}
+
+#[test]
+fn a_name_is_a_namespace_until_it_is_deleted() {
+    let name = format!("podtrail-{}", std::process::id());
+    let made = match Netns::create_named(&name) {
+        Err(e) if e.kind() == ErrorKind::MissingCapability => return eprintln!("skipped: {e}"),
+        made => made.unwrap(),
+    };
+    assert_eq!(Netns::named(&name).unwrap(), made);
+    assert!(Netns::names().unwrap().contains(&OsString::from(&name)));
+    assert_eq!(Netns::create_named(&name).unwrap_err().kind(), ErrorKind::Name);
+    Netns::delete_named(&name).unwrap();
+    assert!(!Netns::names().unwrap().contains(&OsString::from(&name)));
+    assert_eq!(Netns::named(&name).unwrap_err().kind(), ErrorKind::Open);
+    assert_eq!(Netns::delete_named(&name).unwrap_err().kind(), ErrorKind::Name);
+    // It lives as long as it is open.
+    assert_eq!(made.run(|| Netns::current().unwrap()).unwrap(), made);
+}
+
+#[test]
+fn what_is_no_name_is_refused() {
+    for name in ["", ".", "..", "a/b", "/etc/passwd", "a\0b", &"x".repeat(256)] {
+        for refused in [Netns::named(name).map(drop), Netns::create_named(name).map(drop), Netns::delete_named(name)] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Name, "{name:?}");
+        }
+    }
+}
+
 /// A network namespace that nobody else is in; `None`, said aloud, if one may not be made.
 fn fresh() -> Option<Netns> {
-    let make = || {
-        #[expect(deprecated, reason = "the safe form; of what it warns about, a network namespace does nothing")]
-        rustix::thread::unshare(UnshareFlags::NEWNET)?;
-        Ok(Netns::current().unwrap())
-    };
-    match thread::spawn(make).join().unwrap() {
-        Err(Errno::PERM) => {
-            eprintln!("skipped: a network namespace of one's own needs root");
+    match Netns::create() {
+        Err(e) if e.kind() == ErrorKind::MissingCapability => {
+            eprintln!("skipped: {e}");
             None
         }
         made => Some(made.unwrap()),

@@ -16,11 +16,10 @@ use std::thread;
 
 use podtrail_conntrack::wire::{Connection, Protocol, Status, TcpState, Tuple};
 use podtrail_conntrack::{Preflight, Table};
-use podtrail_netns::Netns;
-use rustix::io::Errno;
+use podtrail_netns::{ErrorKind, Netns};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcsetwinsize};
-use rustix::thread::{CapabilitySet, UnshareFlags};
+use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
 fn agent(args: &[&str]) -> Command {
@@ -46,18 +45,13 @@ fn stderr(output: &Output) -> &str {
 
 /// A network namespace that nobody else is in, with a path to it; `None`, said aloud, if one may not be made.
 fn fresh() -> Option<(Netns, String)> {
-    let make = || {
-        #[expect(deprecated, reason = "the safe form; of what it warns about, a network namespace does nothing")]
-        rustix::thread::unshare(UnshareFlags::NEWNET)?;
-        Ok(Netns::current().unwrap())
-    };
-    match thread::spawn(make).join().unwrap() {
-        Err(Errno::PERM) => {
-            eprintln!("skipped: a network namespace of one's own, with CAP_NET_ADMIN in it, needs root");
+    match Netns::create() {
+        Err(e) if e.kind() == ErrorKind::MissingCapability => {
+            eprintln!("skipped: {e}");
             None
         }
         made => {
-            let netns: Netns = made.unwrap();
+            let netns = made.unwrap();
             let path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
             Some((netns, path))
         }

@@ -1,0 +1,123 @@
+//! Namespaces with names, as ip-netns(8) keeps them: a file for each in `/run/netns`, on which the namespace is mounted.
+
+use std::ffi::OsString;
+use std::io::ErrorKind::{AlreadyExists, NotFound};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
+
+use crate::{Error, ErrorKind, Netns, Result};
+
+const FOLDER: &str = "/run/netns";
+
+impl Netns {
+    /// Opens the namespace of this name.
+    ///
+    /// # Errors
+    ///
+    /// If it is no name, there is no such namespace, or what has its name is something else.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::open(path(name)?)
+    }
+
+    /// The names of all namespaces that have one, in order. What is said may have changed by the time it is read.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be listed. That there never was one is no error.
+    pub fn names() -> Result<Vec<OsString>> {
+        let cannot = |e| Error::new(ErrorKind::Name, format!("cannot list {FOLDER}"), Some(e));
+        let entries = match fs::read_dir(FOLDER) {
+            Err(e) if e.kind() == NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(cannot)?,
+        };
+        let mut names: Vec<_> =
+            entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>().map_err(cannot)?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes a new namespace of this name, which lives until its name is [deleted](Self::delete_named) and nobody uses it.
+    ///
+    /// # Errors
+    ///
+    /// If it is no name, the name is taken, or `CAP_SYS_ADMIN` is missing.
+    pub fn create_named(name: &str) -> Result<Self> {
+        let path = path(name)?;
+        let cannot = |e: io::Error| {
+            let kind = if e.kind() == io::ErrorKind::PermissionDenied {
+                ErrorKind::MissingCapability
+            } else {
+                ErrorKind::Name
+            };
+            Error::new(kind, format!("cannot name a network namespace {name}"), Some(e))
+        };
+        let netns = Self::create()?;
+        make_shared().map_err(cannot)?;
+        // A name that is taken stays whose it is.
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        drop(rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| cannot(e.into()))?);
+        let mounted = netns
+            .run(|| mount_bind("/proc/thread-self/ns/net", &path))
+            .and_then(|done| done.map_err(|e| cannot(e.into())));
+        match mounted {
+            Ok(()) => Ok(netns),
+            Err(e) => {
+                // It was made for this alone; that it cannot be removed is the lesser trouble.
+                fs::remove_file(&path).ok();
+                Err(e)
+            }
+        }
+    }
+
+    /// Takes a name from a namespace. It ends when nobody uses it any more.
+    ///
+    /// # Errors
+    ///
+    /// If it is no name, there is no such namespace, or `CAP_SYS_ADMIN` is missing.
+    pub fn delete_named(name: &str) -> Result<()> {
+        let path = path(name)?;
+        let cannot = |e: io::Error| {
+            let kind = if e.kind() == io::ErrorKind::PermissionDenied {
+                ErrorKind::MissingCapability
+            } else {
+                ErrorKind::Name
+            };
+            Error::new(kind, format!("cannot delete network namespace {name}"), Some(e))
+        };
+        match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            // A file without its namespace, which a crash left.
+            Ok(()) | Err(Errno::INVAL) => fs::remove_file(&path).map_err(cannot),
+            Err(e) => Err(cannot(e.into())),
+        }
+    }
+}
+
+/// Where a name is: it is one component of a path.
+fn path(name: &str) -> Result<PathBuf> {
+    let is_one = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0']) && name != "." && name != "..";
+    match is_one {
+        true => Ok(Path::new(FOLDER).join(name)),
+        false => Err(Error::new(ErrorKind::Name, format!("{name:?} is no name for a network namespace"), None)),
+    }
+}
+
+/// Mounts in the folder are seen in all mount namespaces that were made from this one, as ip-netns(8) has it.
+fn make_shared() -> io::Result<()> {
+    match fs::create_dir(FOLDER) {
+        Err(e) if e.kind() == AlreadyExists => {}
+        made => made?,
+    }
+    let share = || mount_change(FOLDER, MountPropagationFlags::SHARED | MountPropagationFlags::REC);
+    match share() {
+        // It is no mount of its own yet.
+        Err(Errno::INVAL) => {
+            mount_bind(FOLDER, FOLDER)?;
+            Ok(share()?)
+        }
+        shared => Ok(shared?),
+    }
+}
