@@ -109,16 +109,16 @@ impl Place {
         }
     }
 
-    /// Ends all connections.
     /// How many SYNs, and answers to them, its hosts sent again (`TCPSynRetrans` of `TcpExt`).
     pub(crate) fn repeated_syns(&self) -> u64 {
-        let text = self.netns.run(|| std::fs::read_to_string("/proc/thread-self/net/netstat")).unwrap().unwrap();
+        let text = self.netns.run(|| fs::read_to_string("/proc/thread-self/net/netstat")).unwrap().unwrap();
         let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
         let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
         let mut pairs = names.split(' ').zip(values.split(' '));
         pairs.find(|(name, _)| *name == "TCPSynRetrans").unwrap().1.parse().unwrap()
     }
 
+    /// Ends all connections.
     pub(crate) fn flush(&self) {
         Table::open_in(&self.netns).unwrap().flush().unwrap();
     }
