@@ -47,14 +47,7 @@ impl Netns {
     /// If it is no name, the name is taken, or `CAP_SYS_ADMIN` is missing.
     pub fn create_named(name: &str) -> Result<Self> {
         let path = path(name)?;
-        let cannot = |e: io::Error| {
-            let kind = if e.kind() == io::ErrorKind::PermissionDenied {
-                ErrorKind::MissingCapability
-            } else {
-                ErrorKind::Name
-            };
-            Error::new(kind, format!("cannot name a network namespace {name}"), Some(e))
-        };
+        let cannot = |e: io::Error| failed("cannot name a network namespace", name, e);
         let netns = Self::create()?;
         make_shared().map_err(cannot)?;
         // A name that is taken stays whose it is.
@@ -80,20 +73,22 @@ impl Netns {
     /// If it is no name, there is no such namespace, or `CAP_SYS_ADMIN` is missing.
     pub fn delete_named(name: &str) -> Result<()> {
         let path = path(name)?;
-        let cannot = |e: io::Error| {
-            let kind = if e.kind() == io::ErrorKind::PermissionDenied {
-                ErrorKind::MissingCapability
-            } else {
-                ErrorKind::Name
-            };
-            Error::new(kind, format!("cannot delete network namespace {name}"), Some(e))
-        };
+        let cannot = |e: io::Error| failed("cannot delete network namespace", name, e);
         match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
             // A file without its namespace, which a crash left.
             Ok(()) | Err(Errno::INVAL) => fs::remove_file(&path).map_err(cannot),
             Err(e) => Err(cannot(e.into())),
         }
     }
+}
+
+/// Why a name could not be given or taken.
+fn failed(what: &str, name: &str, e: io::Error) -> Error {
+    let kind = match e.kind() {
+        io::ErrorKind::PermissionDenied => ErrorKind::MissingCapability,
+        _ => ErrorKind::Name,
+    };
+    Error::new(kind, format!("{what} {name}"), Some(e))
 }
 
 /// Where a name is: it is one component of a path.
