@@ -254,7 +254,7 @@ impl Account {
 
     fn keep(&self, now: &Delta, connection: &Connection, is_closed: bool, out: &mut Output) {
         let Some(slot) = now.slot else { return };
-        let bytes = (!is_closed).then(|| saved::encode(connection, now.generation, self.origin.cookie));
+        let bytes = (!is_closed).then(|| saved::encode(connection, now.generation));
         out.slots.push((slot, bytes));
     }
 
