@@ -1,0 +1,1 @@
+//! The gRPC contracts: snoopy, and an acknowledged stream of our own.

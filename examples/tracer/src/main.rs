@@ -1,0 +1,3 @@
+//! Runs a tool in a pod's network namespace.
+
+fn main() {}
