@@ -27,7 +27,8 @@
 //!
 //! - [`PodState`] and [`NodeState`], decoded through [`PodLite`] and [`NodeLite`], which borrow from the frame and never
 //!   make a whole object of it. What cannot be used of an object is a [`Rejected`]; the rest of it is used.
-//! - [`confirm::pod`] asks for a pod by itself, and [`Schedule`] says which to ask for when.
+//! - [`confirm::pod`] asks for a pod by itself, and [`Schedule`] says which to ask for when; [`selected`] asks for those with some
+//!   labels, once.
 //! - [`Globs`] and [`NamespaceFilter`] choose namespaces; [`NodeBook`] knows the addresses of nodes, also of those gone.
 //!
 //! # What it does not do
@@ -53,6 +54,7 @@ mod node_book;
 mod pod;
 mod resource;
 mod schedule;
+mod selected;
 mod stamp;
 mod stream;
 
@@ -70,4 +72,5 @@ pub use node::{NodeLite, NodeState};
 pub use node_book::NodeBook;
 pub use pod::{Phase, PodLite, PodState};
 pub use schedule::Schedule;
+pub use selected::selected;
 pub use stream::{nodes, pods};

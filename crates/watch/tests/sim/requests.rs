@@ -1,11 +1,12 @@
 //! Everything that is asked for once: confirmations, the cluster's UID, nodes; and the client itself.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::StreamExt;
 use podtrail_sim::{Fault, PodSpec, Verb};
-use podtrail_watch::{Delta, ErrorKind, NodeBook, cluster_uid, confirm, nodes};
+use podtrail_watch::{Delta, ErrorKind, NodeBook, cluster_uid, confirm, nodes, selected};
 
 use crate::harness::{Seen, Sim, config};
 
@@ -48,6 +49,37 @@ async fn a_confirmation_that_fails_says_whether_to_try_again() {
     assert_eq!(odd.found, None);
     sim.stop().await;
     assert!(confirm::pod(&sim.client, "default", "p").await.unwrap_err().is_retryable());
+}
+
+#[tokio::test]
+async fn pods_are_selected_by_labels_and_node_over_all_pages() {
+    let sim = Sim::default().await;
+    sim.cluster.add_node("node-2", &[("Hostname", "node-2")]).unwrap();
+    sim.cluster.add_namespace("shop").unwrap();
+    for (namespace, node, count) in [("default", "node-1", 230), ("shop", "node-1", 2), ("default", "node-2", 3)] {
+        for n in 0..count {
+            let spec = PodSpec::new(namespace, &format!("web-{node}-{n}"), node).label("app", "web");
+            sim.cluster.create(spec).unwrap();
+        }
+    }
+    sim.start("other", 9);
+
+    let count = async |namespace, labels, node| {
+        let pods = selected(&sim.client, namespace, labels, node).await.unwrap();
+        let names: BTreeSet<_> = pods.iter().map(|pod| pod.pod.uid.as_str()).collect();
+        assert!(names.len() == pods.len() && pods.iter().all(|pod| pod.pod.node.as_deref() == Some(node)));
+        pods.len()
+    };
+    assert_eq!(count(None, "app=web", "node-1").await, 232);
+    assert_eq!(count(Some("shop"), "app=web", "node-1").await, 2);
+    assert_eq!(count(Some("default"), "app=web", "node-2").await, 3);
+    assert_eq!(count(Some("default"), "app=none", "node-2").await, 0);
+
+    let error = selected(&sim.client, Some(".."), "app=web", "node-1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unusable);
+    sim.cluster.inject(Fault::Status { on: Verb::List, code: 403, retry_after: None });
+    let error = selected(&sim.client, None, "app=web", "node-1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Status(403));
 }
 
 #[tokio::test]
