@@ -11,19 +11,23 @@ pub enum ErrorKind {
     Open,
     /// It is something else than a network namespace.
     NotANamespace,
-    /// `CAP_SYS_ADMIN` is missing: in the namespace's owner, or in one's own user namespace.
+    /// A capability is missing, which the text names: in the namespace's owner, or in one's own user namespace.
     MissingCapability,
     /// No further one can be made.
     Create,
     /// A name is none, is taken, or is nobody's.
     Name,
-    /// It cannot be entered.
+    /// It, or another namespace of a container, cannot be entered.
     Enter,
-    /// No thread could be started.
+    /// No thread or process could be started: there are too many.
     Thread,
+    /// Capabilities cannot be read or given up.
+    Capabilities,
+    /// The program cannot be started: it is not found, is none, or may not be executed.
+    Program,
 }
 
-/// Why a network namespace could not be opened or entered.
+/// Why something could not be done with a network namespace.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
@@ -35,6 +39,10 @@ pub struct Error {
 impl Error {
     pub(crate) fn new(kind: ErrorKind, what: String, source: impl Into<Option<io::Error>>) -> Self {
         Self { kind, what, source: source.into() }
+    }
+
+    pub(crate) fn source_kind(&self) -> Option<io::ErrorKind> {
+        self.source.as_ref().map(io::Error::kind)
     }
 
     /// What kind of error this is.

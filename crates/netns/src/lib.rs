@@ -23,6 +23,18 @@
 //! # Ok::<(), podtrail_netns::Error>(())
 //! ```
 //!
+//! [`Netns::command`] starts a program inside, without capabilities but those that are kept, and optionally among the files and
+//! processes of a container:
+//!
+//! ```no_run
+//! use podtrail_netns::{Capabilities, Netns};
+//!
+//! let pod = Netns::of_process(4711)?;
+//! let mut tcpdump = pod.command("tcpdump").args(["-c1", "-nn"]).keep(Capabilities::NET_RAW).spawn()?;
+//! tcpdump.wait()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What it does not do
 //!
 //! It configures nothing in a namespace. No thread of the caller ever changes its namespace.
@@ -34,12 +46,20 @@
 //! None.
 
 #[cfg(target_os = "linux")]
+mod capabilities;
+#[cfg(target_os = "linux")]
+mod command;
+#[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
 mod named;
 #[cfg(target_os = "linux")]
 mod netns;
 
+#[cfg(target_os = "linux")]
+pub use capabilities::Capabilities;
+#[cfg(target_os = "linux")]
+pub use command::{Command, Namespaces};
 #[cfg(target_os = "linux")]
 pub use error::{Error, ErrorKind, Result};
 #[cfg(target_os = "linux")]

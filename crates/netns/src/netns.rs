@@ -4,13 +4,14 @@ use std::path::Path;
 use std::{fmt, io, panic, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FsWord, Mode, OFlags, fstat, fstatfs};
+use rustix::fs::{FsWord, Mode, OFlags, Stat, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 #[expect(deprecated, reason = "as where it is used")]
 use rustix::thread::unshare;
 
+use crate::capabilities::Capabilities;
 use crate::{Error, ErrorKind, Result};
 
 /// `NSFS_MAGIC` of linux/magic.h: the file system that namespaces are files of.
@@ -49,10 +50,7 @@ impl Netns {
         };
         match Self::on_a_thread(create)? {
             Ok(created) => created,
-            Err(Errno::PERM) => {
-                let what = "cannot make a network namespace: CAP_SYS_ADMIN is missing";
-                Err(Error::new(ErrorKind::MissingCapability, what.into(), None))
-            }
+            Err(Errno::PERM) => Err(Capabilities::SYS_ADMIN.missing("cannot make a network namespace")),
             Err(e) => Err(Error::new(ErrorKind::Create, "cannot make a network namespace".into(), io::Error::from(e))),
         }
     }
@@ -65,7 +63,12 @@ impl Netns {
     ///
     /// If there is no such process, or it is another user's and `CAP_SYS_PTRACE` is missing.
     pub fn of_process(pid: u32) -> Result<Self> {
-        Self::open(format!("/proc/{pid}/ns/net"))
+        Self::open(format!("/proc/{pid}/ns/net")).map_err(|e| match e.source_kind() {
+            Some(io::ErrorKind::PermissionDenied) => {
+                Capabilities::SYS_PTRACE.missing(&format!("cannot open the network namespace of process {pid}"))
+            }
+            _ => e,
+        })
     }
 
     /// Opens the network namespace of the process that a descriptor of pidfd_open(2) is for: never that of another process that
@@ -151,36 +154,39 @@ impl Netns {
     ///
     /// If the namespace cannot be entered; the closure has not run then.
     pub fn run<T: Send>(&self, closure: impl FnOnce() -> T + Send) -> Result<T> {
-        let enter_and_run = || {
-            if !self.is_of_this_thread() {
-                self.enter()?;
+        Self::on_a_thread(|| self.stay().map(|()| closure()))?
+    }
+
+    /// Puts the calling thread into the namespace for the rest of its life, and makes sure that it is.
+    pub(crate) fn stay(&self) -> Result<()> {
+        if self.is_of_this_thread() {
+            return Ok(());
+        }
+        let what = format!("cannot enter network namespace {}", self.inode);
+        match self.enter() {
+            Ok(()) if self.is_of_this_thread() => Ok(()),
+            Ok(()) => {
+                Err(Error::new(ErrorKind::Enter, format!("{what}: the thread is in another, or has no /proc"), None))
             }
-            Ok(closure())
-        };
-        Self::on_a_thread(enter_and_run)?.map_err(|e| {
-            let inode = self.inode;
-            match e {
-                Errno::PERM => {
-                    let what = format!("cannot enter network namespace {inode}: CAP_SYS_ADMIN is missing");
-                    Error::new(ErrorKind::MissingCapability, what, None)
-                }
-                e => Error::new(ErrorKind::Enter, format!("cannot enter network namespace {inode}"), Some(e.into())),
-            }
-        })
+            Err(Errno::PERM) => Err(Capabilities::SYS_ADMIN.missing(&what)),
+            Err(e) => Err(Error::new(ErrorKind::Enter, what, io::Error::from(e))),
+        }
     }
 
     fn is_of_this_thread(&self) -> bool {
-        // Only of a namespace is there such a file: it needs no further look.
-        let stat = rustix::fs::stat("/proc/thread-self/ns/net");
-        stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (self.device, self.inode))
+        rustix::fs::stat("/proc/thread-self/ns/net").is_ok_and(|stat| self.is(&stat))
     }
 
-    /// For the rest of the calling thread's life.
+    /// Whether this is what a file of nsfs says, which needs no further look: only of a namespace is there such a file.
+    pub(crate) fn is(&self, stat: &Stat) -> bool {
+        (stat.st_dev, stat.st_ino) == (self.device, self.inode)
+    }
+
     fn enter(&self) -> Result<(), Errno> {
         move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))
     }
 
-    fn on_a_thread<T: Send>(closure: impl FnOnce() -> T + Send) -> Result<T> {
+    pub(crate) fn on_a_thread<T: Send>(closure: impl FnOnce() -> T + Send) -> Result<T> {
         thread::scope(|scope| {
             let thread = thread::Builder::new()
                 .name("netns".into())
