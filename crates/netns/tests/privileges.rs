@@ -1,0 +1,159 @@
+//! What needs which capability: each row is this test executed again with exactly that set.
+
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, or says why it is skipped; one that others execute answers on its output"
+)]
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use podtrail_netns::{Capabilities, ErrorKind, Netns};
+
+/// Says what it can do, a line for each thing.
+#[test]
+#[ignore = "the other tests execute it with little privilege"]
+fn answer() {
+    let Ok(path) = std::env::var("PODTRAIL_NETNS") else { return };
+    let said = |what: &str, result: Result<String, podtrail_netns::Error>| match result {
+        Ok(value) => println!("{what}={value}"),
+        Err(e) => println!("{what}={:?}: {e}", e.kind()),
+    };
+    let create = Netns::create();
+    let theirs = match path.as_str() {
+        "" => create.as_ref().map(|_| Netns::current()).unwrap(),
+        path => Netns::open(path),
+    };
+    said("open", theirs.as_ref().map(|_| "ok".into()).map_err(|e| panic!("{e}")));
+    let theirs = if path.is_empty() { create.as_ref().unwrap() } else { theirs.as_ref().unwrap() };
+    said("run", theirs.run(|| (Netns::current().unwrap() == *theirs).to_string()));
+    let status = |keep| {
+        let child = theirs.command("cat").arg("/proc/self/status").keep(keep).stdout(Stdio::piped()).spawn()?;
+        let status = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        Ok(["CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:"].map(field).join(" "))
+    };
+    said("spawn", status(Capabilities::NONE));
+    said("keep", status(Capabilities::NET_RAW));
+    let parent = std::env::var("PODTRAIL_PARENT").unwrap().parse().unwrap();
+    said("process", Netns::of_process(parent).map(|_| "ok".into()));
+    said("create", create.map(|_| "ok".into()));
+}
+
+const NOTHING: &str = "0000000000000000";
+const RAW: &str = "0000000000002000";
+
+#[test]
+fn entering_needs_sys_admin_alone() {
+    let Some(said) = said(&["sys_admin"]) else { return };
+    let sys_admin = "0000000000200000";
+    assert_eq!(said("run"), "true");
+    // Without SETPCAP the bounding set stays, from which no_new_privs lets nobody take.
+    assert_eq!(said("spawn"), format!("{NOTHING} {NOTHING} {sys_admin} {NOTHING} 1"));
+    assert_eq!(said("keep"), format!("{NOTHING} {NOTHING} {sys_admin} {NOTHING} 1"));
+    assert_eq!(said("create"), "ok");
+    assert!(said("process").starts_with("MissingCapability: cannot open the network namespace of process "));
+    assert!(said("process").ends_with(": CAP_SYS_PTRACE is missing"));
+}
+
+#[test]
+fn a_capability_is_kept_by_whoever_holds_it() {
+    let Some(said) = said(&["sys_admin", "net_raw", "setpcap"]) else { return };
+    assert_eq!(said("spawn"), format!("{NOTHING} {NOTHING} {NOTHING} {NOTHING} 1"));
+    assert_eq!(said("keep"), format!("{RAW} {RAW} {RAW} {RAW} 1"));
+}
+
+#[test]
+fn without_a_capability_it_is_said_which_is_missing() {
+    for others in [&[][..], &["net_admin", "net_raw"], &["sys_ptrace"]] {
+        let Some(said) = said(others) else { return };
+        let ends = |what, end| assert!(said(what).ends_with(end), "{others:?}: {}", said(what));
+        for what in ["run", "spawn", "keep"] {
+            assert!(said(what).starts_with("MissingCapability: cannot enter network namespace "), "{}", said(what));
+            ends(what, ": CAP_SYS_ADMIN is missing");
+        }
+        assert_eq!(said("create"), "MissingCapability: cannot make a network namespace: CAP_SYS_ADMIN is missing");
+        match others.contains(&"sys_ptrace") {
+            true => ends("process", "ok"),
+            false => ends("process", ": CAP_SYS_PTRACE is missing"),
+        }
+    }
+}
+
+#[test]
+fn in_a_user_namespace_of_ones_own_nothing_is_missing() {
+    let copy = Copy::of_this_test("userns");
+    let mut unshare = Command::new("setpriv");
+    unshare.args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-Urn"]);
+    // Who may not become somebody else is nobody already, or has a user namespace of its own.
+    if !Capabilities::of_this_thread().unwrap().contains(Capabilities::SETUID | Capabilities::SETGID) {
+        unshare = Command::new("unshare");
+        unshare.arg("-Urn");
+    }
+    let Some(said) = copy.said(unshare, "") else { return };
+    assert_eq!(said("run"), "true");
+    assert_eq!(said("spawn"), format!("{NOTHING} {NOTHING} {NOTHING} {NOTHING} 1"));
+    assert_eq!(said("keep"), format!("{RAW} {RAW} {RAW} {RAW} 1"));
+    assert_eq!(said("create"), "ok");
+}
+
+/// What the test says as somebody with nothing but these; `None`, said aloud, if that cannot be made.
+fn said(capabilities: &[&str]) -> Option<impl Fn(&str) -> String> {
+    let name = format!("podtrail-p16-{}-{}", std::process::id(), capabilities.join("-"));
+    let named = match Netns::create_named(&name) {
+        Err(e) if e.kind() == ErrorKind::MissingCapability => {
+            eprintln!("skipped: {e}");
+            return None;
+        }
+        named => named.map(|_| Named(name.clone())).unwrap(),
+    };
+    let set = capabilities.iter().fold("-all".to_owned(), |set, capability| format!("{set},+{capability}"));
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+    setpriv.args(["--inh-caps", "--ambient-caps", "--bounding-set"].map(|sets| format!("{sets}={set}")));
+    Copy::of_this_test(&named.0).said(setpriv, &format!("/run/netns/{name}"))
+}
+
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        Netns::delete_named(&self.0).unwrap();
+    }
+}
+
+/// The test's program where anybody can read it.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of_this_test(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("podtrail-{}-{name}", std::process::id()));
+        std::fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+        Self(path)
+    }
+
+    fn said(&self, mut through: Command, netns: &str) -> Option<impl Fn(&str) -> String + use<>> {
+        through.arg(&self.0).args(["--ignored", "--exact", "answer", "--nocapture"]);
+        through.env("PODTRAIL_NETNS", netns).env("PODTRAIL_PARENT", std::process::id().to_string());
+        let output = through.output().unwrap();
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        if !out.contains("running 1 test") {
+            eprintln!("skipped: {through:?}: {err}");
+            return None;
+        }
+        assert!(output.status.success(), "{out}{err}");
+        Some(move |what: &str| {
+            let line = out.lines().find_map(|line| line.split_once(&format!("{what}="))).map(|(_, said)| said);
+            line.unwrap_or_else(|| panic!("{what}: {out}")).to_owned()
+        })
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
