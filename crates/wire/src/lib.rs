@@ -1,1 +1,64 @@
-//! The gRPC contracts: snoopy, and an acknowledged stream of our own.
+//! The gRPC contracts that take a tool's output to where it is kept.
+//!
+//! - [`Snoopy`] sends it to the data endpoint of [snoopy-operator](https://github.com/fennec-project/snoopy-operator), as
+//!   podtracer does, but for one thing: one ordered stream for the whole run instead of a stream for each write.
+//! - [`Output`] sends it to a receiver of our own, which acknowledges what is durable. Connections may be cut and
+//!   receivers killed on the way: nothing is lost and nothing arrives twice.
+//!
+//! Both have the same shape: `connect`, `send` as often as there is output, `drive` while there is none, `finish`.
+//!
+//! ```no_run
+//! use podtrail_wire::{Destination, Ended, Ending, Header, Output, OutputConfig, RunId, Snoopy, SnoopyLimits};
+//!
+//! # async fn example(random: [u8; 16]) -> podtrail_wire::Result<()> {
+//! let endpoint = Destination::new("10.96.0.17", "51001")?;
+//! let mut snoopy = Snoopy::connect(&endpoint, "web-0", SnoopyLimits::default()).await?;
+//! snoopy.send(b"what the tool printed").await?;
+//! snoopy.finish().await?;
+//!
+//! let receiver = "collector.tools.svc:51002".parse()?;
+//! let mut header = Header::new(RunId::new(random), "shop", "web-0");
+//! header.tool = "tcpdump".to_owned();
+//! let mut output = Output::connect(&receiver, header, OutputConfig::default()).await?;
+//! output.send(b"what the tool printed").await?;
+//! output.finish(Ending::new(Ended::Exited(0))).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The contracts are `proto/snoopydataendpoint.proto` and `proto/podtrail_output.proto` in the crate's folder.
+//!
+//! # What it does not do
+//!
+//! No TLS and no authentication: neither contract has any. It spawns no task but those that a gRPC connection is made of,
+//! so a Tokio runtime must be there.
+//!
+//! # Features
+//!
+//! - `client` (default): [`Snoopy`] and [`Output`].
+
+mod destination;
+mod error;
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+mod generated;
+#[cfg(feature = "client")]
+mod link;
+mod name;
+mod output;
+#[cfg(feature = "client")]
+mod snoopy;
+
+pub use destination::Destination;
+pub use error::{Error, ErrorKind, Result};
+pub use output::{Ended, Ending, Header, RunId};
+#[cfg(feature = "client")]
+pub use output::{Output, OutputConfig};
+#[cfg(feature = "client")]
+pub use snoopy::{Snoopy, SnoopyLimits};

@@ -1,0 +1,11 @@
+//! Our own stream: its header and end, and the client.
+
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod core;
+mod header;
+
+#[cfg(feature = "client")]
+pub use client::{Output, OutputConfig};
+pub use header::{Ended, Ending, Header, RunId};
