@@ -25,9 +25,33 @@ pub enum ErrorKind {
     Capabilities,
     /// The program cannot be started: it is not found, is none, or may not be executed.
     Program,
+    /// What was asked for is out of bounds.
+    #[cfg(feature = "capture")]
+    Config,
+    /// Packets cannot be captured.
+    #[cfg(feature = "capture")]
+    Capture,
+    /// There is no such interface, it is gone, or it is of a type that cannot be captured.
+    #[cfg(feature = "capture")]
+    Interface,
+    /// A text is no filter.
+    #[cfg(feature = "capture")]
+    Filter,
+    /// libpcap, which compiles filters, cannot be loaded.
+    #[cfg(feature = "capture")]
+    Library,
+    /// A file is not as pcapng or pcap should be.
+    #[cfg(feature = "capture")]
+    Malformed,
+    /// An input cannot be read.
+    #[cfg(feature = "capture")]
+    Read,
+    /// An output cannot be written.
+    #[cfg(feature = "capture")]
+    Write,
 }
 
-/// Why something could not be done with a network namespace.
+/// Why something could not be done with a network namespace, or with its packets.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {

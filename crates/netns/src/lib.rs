@@ -49,7 +49,9 @@
 mod capabilities;
 #[cfg(target_os = "linux")]
 mod command;
-#[cfg(target_os = "linux")]
+#[cfg(feature = "capture")]
+mod capture;
+#[cfg(any(target_os = "linux", feature = "capture"))]
 mod error;
 #[cfg(target_os = "linux")]
 mod named;
@@ -60,7 +62,13 @@ mod netns;
 pub use capabilities::Capabilities;
 #[cfg(target_os = "linux")]
 pub use command::{Command, Namespaces};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "capture"))]
+pub use capture::{BpfInstruction, Capture, CaptureConfig, CaptureHandle, Filter, Packets, Recorder, Rotation};
+#[cfg(feature = "capture")]
+pub use capture::{
+    CaptureStats, Direction, Interface, InterfaceInfo, LinkType, Packet, PcapngWriter, SectionInfo, endpoints,
+};
+#[cfg(any(target_os = "linux", feature = "capture"))]
 pub use error::{Error, ErrorKind, Result};
 #[cfg(target_os = "linux")]
 pub use netns::Netns;
