@@ -1,3 +1,96 @@
-//! Runs a tool in a pod's network namespace.
+//! Runs a tool in a pod's network namespace, looks into it, captures its packets.
 
-fn main() {}
+#[cfg(feature = "api")]
+mod api;
+mod args;
+mod arguments;
+mod audit;
+mod output;
+mod pods;
+mod request;
+mod run;
+mod stream;
+mod terminal;
+mod tool;
+mod version;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use clap::{CommandFactory as _, Parser as _};
+use podtrail_daemon::{Exit, print_error};
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Nowhere is left to say that saying it failed.
+            drop(e.print());
+            return if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    match dispatch(cli) {
+        Ok(code) => code.into(),
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(Failure { error, .. }) if error.chain().any(is_closed_pipe) => Exit::Ok.into(),
+        Err(Failure { exit, error }) => {
+            print_error(error.as_ref());
+            exit.into()
+        }
+    }
+}
+
+fn is_closed_pipe(e: &(dyn std::error::Error + 'static)) -> bool {
+    e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
+    let asked = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !["PODTRAIL_LOG", "RUST_LOG"].into_iter().any(asked) {
+        let podtracers = std::env::var("PODTRACER_LOGLEVEL").is_ok_and(|level| level == "DEBUG");
+        let level = if podtracers { "debug" } else { "warn" };
+        cli.log.log_level.get_or_insert_with(|| format!("{level},kube_client=off"));
+    }
+    cli.log.install().map_err(|e| Failure { exit: e.exit() as u8, error: e.into() })?;
+    if let Some(config) = cli.config {
+        tracing::warn!(config = %config.display(), "--config is not read: there is nothing to configure");
+    }
+    match cli.command {
+        Command::Run(args) => return run::run(&args),
+        Command::Version => version::print(io::stdout().lock()).context("cannot print")?,
+        Command::Completions { shell } => {
+            // Into memory first: it panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut script);
+            io::stdout().write_all(&script).context("cannot print")?;
+        }
+        _ => return Err(Failure::usage(anyhow!("not yet"))),
+    }
+    Ok(Exit::Ok as u8)
+}
+
+/// Why the program ends, and with which exit code.
+#[derive(Debug)]
+struct Failure {
+    exit: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Usage as u8, error: error.into() }
+    }
+
+    fn unavailable(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Unavailable as u8, error: error.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Failure as u8, error }
+    }
+}

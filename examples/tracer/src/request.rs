@@ -1,0 +1,218 @@
+//! What is asked for, once it is known to make sense.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use podtrail_netns::Capabilities;
+
+use crate::args::{PodArgs, RunArgs};
+use crate::{Failure, arguments};
+
+/// Which pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    One {
+        namespace: String,
+        name: String,
+    },
+    /// All of this node with these labels, of one namespace or of all.
+    Labelled {
+        namespace: Option<String>,
+        selector: String,
+    },
+}
+
+impl Wanted {
+    pub(crate) fn of(args: &PodArgs) -> Result<Self, Failure> {
+        let usage = |text: String| Failure::usage(anyhow!(text));
+        if let Some(selector) = &args.selector {
+            return Ok(Self::Labelled { namespace: args.namespace.clone(), selector: selector.clone() });
+        }
+        let pod = args.pod.as_deref().unwrap_or_default();
+        let (namespace, name) = match (pod.split_once('/'), &args.namespace) {
+            (Some((in_pod, _)), Some(flag)) if in_pod != flag => {
+                return Err(usage(format!("--pod {pod} is not in the namespace that -n names, {flag}")));
+            }
+            (Some((namespace, name)), _) => (namespace, name),
+            (None, Some(namespace)) => (namespace.as_str(), pod),
+            (None, None) => {
+                return Err(usage(format!(
+                    "the namespace of pod {pod} is missing: --pod NAMESPACE/{pod}, or -n NAMESPACE"
+                )));
+            }
+        };
+        // What a DNS subdomain is made of; so that none is taken for a path or a pattern of something.
+        let is_name = |text: &str| {
+            let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+            (1..=253).contains(&text.len()) && text.chars().all(inner) && !text.starts_with(['.', '-'])
+        };
+        match [namespace, name].into_iter().find(|text| !is_name(text)) {
+            Some(text) => Err(usage(format!("{text:?} is no name of a pod or namespace"))),
+            None => Ok(Self::One { namespace: namespace.to_owned(), name: name.to_owned() }),
+        }
+    }
+
+    pub(crate) const fn is_many(&self) -> bool {
+        matches!(self, Self::Labelled { .. })
+    }
+}
+
+/// A tool, with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tool {
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// What the tool may keep of the capabilities that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    These(Capabilities),
+    /// All, and it may gain others.
+    Everything,
+}
+
+/// Where the tool's output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sinks {
+    pub(crate) stdout: bool,
+    /// With `{namespace}` and `{pod}` where those of the pod are to be.
+    pub(crate) file: Option<String>,
+    pub(crate) snoopy: Option<podtrail_wire::Destination>,
+    pub(crate) stream: Option<podtrail_wire::Destination>,
+}
+
+impl Sinks {
+    pub(crate) fn file_of(&self, namespace: &str, pod: &str) -> Option<PathBuf> {
+        // One after the other: neither can have the other's mark in it, since no name has a brace.
+        self.file.as_ref().map(|file| file.replace("{namespace}", namespace).replace("{pod}", pod).into())
+    }
+}
+
+/// A tool to run in pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) wanted: Wanted,
+    pub(crate) tool: Tool,
+    pub(crate) sinks: Sinks,
+    pub(crate) keep: Keep,
+}
+
+impl Request {
+    pub(crate) fn of(args: &RunArgs) -> Result<Self, Failure> {
+        let wanted = Wanted::of(&args.pods)?;
+        let sinks = sinks(args, wanted.is_many())?;
+        Ok(Self { tool: tool(args)?, keep: keep(args)?, wanted, sinks })
+    }
+}
+
+fn tool(args: &RunArgs) -> Result<Tool, Failure> {
+    let tool = match (&args.tool, &args.command[..]) {
+        (None, []) => return Err(Failure::usage(anyhow!("no tool: say which after `--`, such as `-- ip addr`"))),
+        (Some(first), [second, ..]) => {
+            let (first, second) = (first.escape_debug(), second.to_string_lossy());
+            let text = format!("two tools: `{first}` and, after `--`, `{}`; give one of them", second.escape_debug());
+            return Err(Failure::usage(anyhow!(text)));
+        }
+        (None, [program, arguments @ ..]) => Tool { program: program.clone(), arguments: arguments.to_vec() },
+        (Some(program), []) => {
+            let text = args.arguments.as_deref().unwrap_or_default();
+            let arguments = arguments::split(text).map_err(|e| Failure::usage(anyhow::Error::new(e).context("-a")))?;
+            Tool { program: program.into(), arguments: arguments.into_iter().map(Into::into).collect() }
+        }
+    };
+    if tool.program.is_empty() {
+        return Err(Failure::usage(anyhow!("the tool's name is empty")));
+    }
+    Ok(tool)
+}
+
+/// In podtracer's form output goes where it is told to, and nowhere else.
+fn sinks(args: &RunArgs, many: bool) -> Result<Sinks, Failure> {
+    let elsewhere = args.file.is_some() || args.destination.is_some() || args.stream.is_some();
+    let stdout = args.stdout || (args.tool.is_none() && !elsewhere);
+    if many && args.file.as_ref().is_some_and(|file| !file.contains("{pod}")) {
+        let text = "many pods cannot write to one file: put {pod} into its name, and {namespace} where there are many";
+        return Err(Failure::usage(anyhow!(text)));
+    }
+    let snoopy = args.destination.as_deref().zip(args.port.as_deref());
+    let snoopy = snoopy.map(|(host, port)| podtrail_wire::Destination::new(host, port)).transpose();
+    let stream = args.stream.as_deref().map(str::parse).transpose();
+    Ok(Sinks {
+        stdout,
+        file: args.file.clone(),
+        snoopy: snoopy.map_err(Failure::usage)?,
+        stream: stream.map_err(Failure::usage)?,
+    })
+}
+
+/// What the tools of this trade need, and none that leads out of the pod's network.
+fn keep(args: &RunArgs) -> Result<Keep, Failure> {
+    if args.privileged {
+        return Ok(Keep::Everything);
+    }
+    let usual = Capabilities::NET_ADMIN
+        | Capabilities::NET_RAW
+        | Capabilities::NET_BIND_SERVICE
+        | Capabilities::CHOWN
+        | Capabilities::DAC_OVERRIDE
+        | Capabilities::FOWNER
+        | Capabilities::KILL
+        | Capabilities::SETGID
+        | Capabilities::SETUID;
+    let added = args.cap_add.iter().try_fold(usual, |kept, name| {
+        let more: Capabilities = name.parse().map_err(Failure::usage)?;
+        Ok::<_, Failure>(kept | more)
+    })?;
+    Ok(Keep::These(added))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn request(line: &[&str]) -> Result<Request, String> {
+        let words = ["tracer", "run"].iter().chain(line);
+        let cli = Cli::try_parse_from(words).map_err(|e| e.to_string())?;
+        let Command::Run(args) = cli.command else { panic!("it is run") };
+        Request::of(&args).map_err(|failure| format!("{:#}", failure.error))
+    }
+
+    #[test]
+    fn podtracers_form_and_ours_mean_the_same_tool() {
+        let theirs = request(&["ip", "-a", "addr  show", "--pod", "p", "-n", "ns"]).unwrap();
+        let ours = request(&["--pod", "ns/p", "--", "ip", "addr", "show"]).unwrap();
+        assert_eq!((&theirs.tool, &theirs.wanted), (&ours.tool, &ours.wanted));
+        assert!(!theirs.sinks.stdout && ours.sinks.stdout);
+        assert!(request(&["ip", "-s", "--pod", "p", "-n", "ns"]).unwrap().sinks.stdout);
+        assert!(!request(&["--pod", "ns/p", "-f", "x", "--", "ip"]).unwrap().sinks.stdout);
+        let hyphens = request(&["tcpdump", "-a", "-i eth0", "-t", "5s", "--pod", "p", "-n", "ns"]).unwrap();
+        assert_eq!(hyphens.tool.arguments, ["-i", "eth0"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_and_says_why() {
+        let cases: [(&[&str], &str); 12] = [
+            (&["--pod", "p", "--", "ip"], "the namespace of pod p is missing"),
+            (&["--pod", "a/p", "-n", "b", "--", "ip"], "is not in the namespace that -n names"),
+            (&["--pod", "a/p"], "no tool"),
+            (&["ip", "--pod", "a/p", "--", "ss"], "two tools"),
+            (&["ip", "-a", "x 'y", "--pod", "a/p"], "never closed"),
+            (&["--pod", "a/../p", "--", "ip"], "no name of a pod"),
+            (&["--pod", "A/p", "--", "ip"], "no name of a pod"),
+            (&["--pod", "a/p", "-d", "host", "-p", "0", "--", "ip"], "port"),
+            (&["--pod", "a/p", "-d", "host", "--", "ip"], "--port"),
+            (&["--pod", "a/p", "--cap-add", "FLY", "--", "ip"], "FLY"),
+            (&["-l", "app=web", "-f", "out", "--", "ip"], "{pod}"),
+            (&["--pod", "a/p", "--", ""], "empty"),
+        ];
+        for (line, why) in cases {
+            let refusal = request(line).expect_err("it is refused");
+            assert!(refusal.contains(why), "{line:?}: {refusal}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A tool in the network namespaces of pods.
+
+mod many;
+
+use std::error::Error as _;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use podtrail_daemon::{Exit, print_error};
+use podtrail_netns::{ErrorKind, Namespaces, Netns};
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::Mutex;
+
+use crate::Failure;
+use crate::args::{Kind, RunArgs};
+use crate::audit::{Audit, Place, Run};
+use crate::output::{Lines, Output, copy_lines};
+use crate::pods::{Entrance, Found, Node};
+use crate::request::{Keep, Request};
+use crate::stream::Stream;
+use crate::terminal::Terminal;
+use crate::tool::{End, Group, Signals};
+
+/// How long output may still come when all of the tool's processes that are known have ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How a tool fared.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) end: End,
+    /// How many bytes it wrote, if that went through our hands.
+    pub(crate) copied: Option<u64>,
+    /// Where its output did not get.
+    pub(crate) failures: Vec<anyhow::Error>,
+}
+
+impl Outcome {
+    /// The tool's exit code; but 1 where it is 0 and output was lost.
+    pub(crate) fn code(&self) -> u8 {
+        match self.end.code() {
+            0 if !self.failures.is_empty() => Exit::Failure as u8,
+            code => code,
+        }
+    }
+}
+
+/// Where what many tools write is brought together.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) stdout: Arc<Mutex<tokio::io::Stdout>>,
+    pub(crate) stderr: Arc<Mutex<tokio::io::Stderr>>,
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let request = Request::of(args)?;
+    let audit = Audit::new(args.audit.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let exit = runtime.block_on(async {
+        // Processes that the tool leaves behind become our children, and are ended with it.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("cannot take in orphans")?;
+        let signals = Signals::listen().context("cannot handle signals")?;
+        let node = Node::new(&args.pods)?;
+        let mut pods = match node.find(&args.pods, &request.wanted).await {
+            Ok(pods) => pods,
+            Err(failure) => {
+                if let crate::request::Wanted::One { namespace, name } = &request.wanted {
+                    audit.refused(&Run::new(&node.name, namespace, name, &request), &failure).await?;
+                }
+                return Err(failure);
+            }
+        };
+        let errand = Errand { args, request, node, audit };
+        if errand.request.wanted.is_many() {
+            return many::run(&errand, pods, signals).await;
+        }
+        let pod = pods.swap_remove(0);
+        let outcome = errand.run(&pod, signals, None).await?;
+        outcome.failures.iter().for_each(|failure| print_error(failure.as_ref()));
+        Ok(outcome.code())
+    });
+    // A read of standard input that waits would hold up the end.
+    runtime.shutdown_background();
+    exit
+}
+
+/// All that a run in a pod needs to know.
+#[derive(Debug)]
+pub(crate) struct Errand<'a> {
+    args: &'a RunArgs,
+    request: Request,
+    node: Node,
+    audit: Audit,
+}
+
+impl Errand<'_> {
+    /// Runs the tool in one pod; one of many if its output is shared with others.
+    pub(crate) async fn run(&self, pod: &Found, signals: Signals, shared: Option<&Shared>) -> Result<Outcome, Failure> {
+        let run = Run::new(&self.node.name, &pod.namespace, &pod.name, &self.request);
+        let started = match self.start(pod, &run, shared).await {
+            Ok(started) => started,
+            Err(failure) => {
+                self.audit.refused(&run, &failure).await?;
+                return Err(failure);
+            }
+        };
+        let outcome = self.attend(started, signals).await?;
+        self.audit.ended(&run, &outcome).await?;
+        Ok(outcome)
+    }
+
+    async fn start(&self, pod: &Found, run: &Run, shared: Option<&Shared>) -> Result<Started, Failure> {
+        let entrance = self.node.open(pod).await?;
+        let output = self.output(pod, run, shared).await?;
+        let process = match &self.args.enter[..] {
+            [] => None,
+            kinds => Some((self.container(&entrance).await?, namespaces(kinds))),
+        };
+        let place = Place {
+            pod_uid: entrance.sandbox.sandbox.uid.clone(),
+            sandbox: entrance.sandbox.sandbox.id.clone(),
+            netns: entrance.netns.inode(),
+        };
+        self.audit.started(run, &place).await?;
+        self.spawn(&entrance.netns, output, process, shared.map(|shared| (pod.title(), shared)))
+    }
+
+    async fn container(&self, entrance: &Entrance) -> Result<OwnedFd, Failure> {
+        let name = self.args.container.as_deref();
+        let process = self.node.runtime.container_process(&entrance.sandbox, name).await;
+        process.map(OwnedFd::from).map_err(Failure::unavailable)
+    }
+
+    /// Opened and connected before the tool starts: it is not to run for nothing.
+    async fn output(&self, pod: &Found, run: &Run, shared: Option<&Shared>) -> Result<Output, Failure> {
+        let (sinks, mut output) = (&self.request.sinks, Output::new());
+        if sinks.stdout {
+            output.with_stdout(shared.map(|shared| Lines::new(pod.title(), Arc::clone(&shared.stdout))));
+        }
+        if let Some(to) = &sinks.snoopy {
+            let stream = Stream::snoopy(to, &pod.name).await.map_err(Failure::unavailable)?;
+            output.with_stream(to.to_string(), stream);
+        }
+        if let Some(to) = &sinks.stream {
+            let stream = Stream::acknowledged(to, run, pod, &self.request.tool).await.map_err(Failure::unavailable)?;
+            output.with_stream(to.to_string(), stream);
+        }
+        if let Some(path) = sinks.file_of(&pod.namespace, &pod.name) {
+            output.with_file(&path)?;
+        }
+        Ok(output)
+    }
+
+    fn spawn(
+        &self,
+        netns: &Netns,
+        output: Output,
+        process: Option<(OwnedFd, Namespaces)>,
+        shared: Option<(String, &Shared)>,
+    ) -> Result<Started, Failure> {
+        let tool = &self.request.tool;
+        let mut command = netns.command(&tool.program);
+        command.args(&tool.arguments).process_group(0);
+        command.stdout(output.stdio().context("cannot hand over the tool's output")?);
+        if shared.is_some() {
+            // One that is ours, also where the tool's files are the container's.
+            command.stdin(File::open("/dev/null").context("cannot open /dev/null")?).stderr(Stdio::piped());
+        }
+        match self.request.keep {
+            Keep::These(capabilities) => command.keep(capabilities),
+            Keep::Everything => command.privileged(),
+        };
+        if let Some((process, namespaces)) = process {
+            command.join(process, namespaces);
+        }
+        let mut child = command.spawn().map_err(not_started)?;
+        let errors = child
+            .stderr
+            .take()
+            .zip(shared)
+            .map(|(pipe, (name, shared))| (OwnedFd::from(pipe), Lines::new(name, Arc::clone(&shared.stderr))));
+        Ok(Started { group: Group::of(&child), out: child.stdout.take().map(OwnedFd::from), errors, output })
+    }
+
+    /// Sees it through.
+    async fn attend(&self, started: Started, mut signals: Signals) -> Result<Outcome, Failure> {
+        let Started { group, out, errors, mut output } = started;
+        // Many share the terminal with us, and none has it.
+        let terminal = errors.is_none().then(Terminal::of_this_job).flatten();
+        if let Some(terminal) = &terminal {
+            group.take(terminal).context("cannot give the tool the terminal")?;
+        }
+        let piped = out.is_some();
+        let (end, (bytes, mut failures)) = {
+            let copying = async { tokio::join!(output.copy(out), complaints(errors)).0 };
+            let mut copying = std::pin::pin!(copying);
+            let mut ending = std::pin::pin!(group.end(&mut signals, self.args.timer, terminal.as_ref()));
+            tokio::select! {
+                end = &mut ending => {
+                    // Something that left the group may hold the pipe for as long as it likes.
+                    (end, tokio::time::timeout(LAST_WORDS, copying).await.unwrap_or_default())
+                }
+                copied = &mut copying => (ending.await, copied),
+            }
+        };
+        if let Some(terminal) = &terminal {
+            group.leave(terminal).context("cannot take the terminal back")?;
+        }
+        let end = end.context("cannot wait for the tool")?;
+        failures.extend(output.finish(end).await);
+        Ok(Outcome { end, copied: piped.then_some(bytes), failures })
+    }
+}
+
+/// Shows what one tool of many writes to its standard error. What cannot be shown of that cannot be complained about.
+async fn complaints(from: Option<(OwnedFd, Lines<tokio::io::Stderr>)>) {
+    let Some((pipe, lines)) = from else { return };
+    if let Ok(pipe) = Receiver::from_owned_fd(pipe) {
+        copy_lines(pipe, lines).await.ok();
+    }
+}
+
+/// A tool that runs, and what of it is ours to read.
+struct Started {
+    group: Group,
+    out: Option<OwnedFd>,
+    errors: Option<(OwnedFd, Lines<tokio::io::Stderr>)>,
+    output: Output,
+}
+
+fn namespaces(kinds: &[Kind]) -> Namespaces {
+    kinds.iter().fold(Namespaces::NONE, |all, kind| {
+        all | match kind {
+            Kind::Mount => Namespaces::MOUNT,
+            Kind::Uts => Namespaces::UTS,
+            Kind::Ipc => Namespaces::IPC,
+            Kind::Pid => Namespaces::PID,
+        }
+    })
+}
+
+/// Shells end with 127 where there is no such tool, and with 126 where it is none.
+fn not_started(error: podtrail_netns::Error) -> Failure {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let exit = match (error.kind(), cause) {
+        (ErrorKind::Program, Some(io::ErrorKind::NotFound)) => 127,
+        (ErrorKind::Program, _) => 126,
+        _ => Exit::Unavailable as u8,
+    };
+    Failure { exit, error: error.into() }
+}
