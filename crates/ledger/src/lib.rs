@@ -48,5 +48,5 @@ pub use error::{Error, ErrorKind};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{
     Change, ClaimRow, DeadLetter, Filter, Happened, Header, Held, Live, NodeRow, Observation, OwnerReply, PodRow,
-    Pruned, Quarantined, Retention, SinkPosition, Source, Span, Store, StoredObservation, Verified, Watched,
+    Pruned, Quarantined, Retention, SinkPosition, Source, Span, Store, StoredObservation, Timeline, Verified, Watched,
 };

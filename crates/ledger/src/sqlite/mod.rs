@@ -12,6 +12,7 @@ mod rows;
 mod schema;
 mod sinks;
 mod store;
+mod timeline;
 
 pub use chain::Verified;
 pub use change::{Change, NodeRow, PodRow};
@@ -21,3 +22,4 @@ pub use query::{Filter, Held, OwnerReply, Span, StoredObservation};
 pub use retention::{Pruned, Retention};
 pub use sinks::{DeadLetter, SinkPosition};
 pub use store::{Live, Store, Watched};
+pub use timeline::Timeline;

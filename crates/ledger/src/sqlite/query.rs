@@ -8,10 +8,11 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::observation::{ClaimRow, Observation};
 use super::rows::{self, CLAIM, address_key, ns};
 use super::store::Store;
+use super::timeline::Rows;
 use crate::Error;
 use crate::exclusive::exclude;
 use crate::interval::{Coverage, Uncovered};
-use crate::owner::{Answer, decide};
+use crate::owner::Answer;
 
 /// What must have been watched for an answer to be whole.
 const SOURCES: [&str; 2] = ["pods", "nodes"];
@@ -75,23 +76,11 @@ impl Store {
 
     fn owner_of(&self, network: &str, ip: IpAddr, at: Timestamp) -> rusqlite::Result<OwnerReply> {
         let snapshot = self.db.unchecked_transaction()?;
-        let (exclusive, shared): (Vec<_>, Vec<_>) =
-            claims_of(&self.db, network, address_key(ip))?.into_iter().partition(|claim| !claim.shared);
-        let (coverage, unwatched) = self.covered()?;
-        let settled: Vec<_> = settle(exclusive);
-        let claims = settled.iter().enumerate().map(|(n, claim)| (n, claim.interval));
-        let answer = decide(claims, &coverage, at);
+        let rows = Rows::of(self, network, ip)?;
         let mut names = Names(self);
-        let public = |n: usize| names.claim(&settled[n]);
-        let answer = transpose(answer.map(public))?;
-        let mut names = Names(self);
-        let users = shared.iter().filter(|claim| claim.interval.possible_at(at)).map(|claim| names.claim(claim));
-        let users: Vec<Claim> = users.collect::<rusqlite::Result<_>>()?;
-        // Who uses an address uses it with its owner: there was one.
-        let answer = match answer {
-            Answer::Nobody if !users.is_empty() => Answer::Unknown(Uncovered::Unseen, Vec::new()),
-            answer => answer,
-        };
+        let answer = transpose(rows.decide(at).map(|n| names.claim(&rows.owners[n])))?;
+        let users: Vec<Claim> = rows.users(at).map(|row| names.claim(row)).collect::<rusqlite::Result<_>>()?;
+        let Rows { coverage, unwatched, .. } = rows;
         let gaps = self.gaps_at(at)?;
         drop(snapshot);
         let reason = if unwatched.is_empty() || !matches!(answer, Answer::Unknown(..)) {
@@ -111,7 +100,7 @@ impl Store {
     }
 
     /// What was watched of every source, and the sources of which nothing was.
-    fn covered(&self) -> rusqlite::Result<(Coverage, Vec<&'static str>)> {
+    pub(super) fn covered(&self) -> rusqlite::Result<(Coverage, Vec<&'static str>)> {
         let mut statement = self.db.prepare_cached("SELECT source, start, until FROM coverage ORDER BY source")?;
         let spans = statement
             .query_map([], |row| Ok((row.get::<_, String>(0)?, (rows::time(row, 1)?, rows::time(row, 2)?))))?;
@@ -280,7 +269,7 @@ fn gap(row: &rusqlite::Row<'_>) -> rusqlite::Result<Gap> {
 }
 
 /// The claims with their bounds as exclusivity leaves them.
-fn settle(claims: Vec<ClaimRow>) -> Vec<ClaimRow> {
+pub(super) fn settle(claims: Vec<ClaimRow>) -> Vec<ClaimRow> {
     let held = claims.into_iter().map(|claim| (claim.interval, claim)).collect();
     exclude(held).map(|(interval, _, claim)| ClaimRow { interval, ..claim }).collect()
 }
@@ -312,10 +301,10 @@ fn transpose(answer: Answer<rusqlite::Result<Claim>>) -> rusqlite::Result<Answer
 }
 
 /// Puts names to row numbers.
-struct Names<'a>(&'a Store);
+pub(super) struct Names<'a>(pub(super) &'a Store);
 
 impl Names<'_> {
-    fn claim(&mut self, row: &ClaimRow) -> rusqlite::Result<Claim> {
+    pub(super) fn claim(&mut self, row: &ClaimRow) -> rusqlite::Result<Claim> {
         let db = &self.0.db;
         let (namespace, name, uid, node) = match row.subject {
             Subject::Pod => db

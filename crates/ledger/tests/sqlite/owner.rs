@@ -12,7 +12,10 @@ use crate::ledger::{Place, claim, cluster, covered, interval, node, nodes_too, o
 use crate::truth::{self, ASKED, history};
 
 fn ask(store: &Store, ip: &str, at: i64) -> OwnerReply {
-    store.owner(DEFAULT_NETWORK, ip.parse().unwrap(), t(at)).unwrap()
+    let reply = store.owner(DEFAULT_NETWORK, ip.parse().unwrap(), t(at)).unwrap();
+    let timeline = store.timeline(DEFAULT_NETWORK, ip.parse().unwrap()).unwrap();
+    assert_eq!(timeline.owner(t(at)).map(Clone::clone), reply.answer, "{ip} at {at}");
+    reply
 }
 
 #[test]
@@ -230,8 +233,10 @@ proptest! {
         changes.push(nodes_too());
         store.commit(&changes).unwrap();
         store.verify().unwrap();
+        let timeline = store.timeline(DEFAULT_NETWORK, ip).unwrap();
         let owner = |at| {
             let answer = store.owner(DEFAULT_NETWORK, ip, at).unwrap().answer;
+            assert_eq!(timeline.owner(at).map(Clone::clone), answer, "at {at:?}");
             answer.map(|claim| claim.uid.strip_prefix("pod-").unwrap().parse::<usize>().unwrap() - 1)
         };
         history.check(owner)?;
