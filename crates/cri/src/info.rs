@@ -100,15 +100,16 @@ impl SandboxInfo {
     ///
     /// If the process is in the node's network while the sandbox has one of its own, by CRI.
     pub fn location(&self, host_network: bool) -> Result<Option<Location>> {
-        Ok(match &self.network {
-            Network::Path(path) => Some(Location::Path(path.clone())),
-            Network::Process(pid) => Some(Location::Process(*pid)),
-            Network::Node if !host_network => {
-                let what = "the sandbox's process is in the node's network, and the pod is not: the runtime names no namespace of the pod";
-                return Err(Error::new(ErrorKind::NoNamespace, what));
+        match (&self.network, self.pid) {
+            (Network::Path(path), _) => Ok(Some(Location::Path(path.clone()))),
+            (Network::Process(pid), _) => Ok(Some(Location::Process(*pid))),
+            (Network::Node, Some(pid)) if !host_network => {
+                let what =
+                    format!("process {pid} of the sandbox is in the node's network, and the pod has one of its own");
+                Err(Error::new(ErrorKind::NoNamespace, what))
             }
-            Network::Node | Network::Own | Network::Unsaid => self.pid.map(Location::Process),
-        })
+            (Network::Node | Network::Own | Network::Unsaid, pid) => Ok(pid.map(Location::Process)),
+        }
     }
 }
 

@@ -69,6 +69,8 @@ mod id;
 mod info;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(test)]
+mod numbers;
 mod pod;
 mod sandbox;
 

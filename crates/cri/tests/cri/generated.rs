@@ -1,7 +1,5 @@
-//! The committed Rust of `proto/cri.proto` is what the generator makes of it. `UPDATE=1 cargo test -p podtrail-cri --test generated`
-//! writes it anew.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! The committed Rust of `proto/cri.proto` is what the generator makes of it.
+//! `UPDATE=1 cargo test -p podtrail-cri --test cri generated` writes it anew.
 
 use std::{env, fs};
 
@@ -14,7 +12,7 @@ fn the_client_is_generated_from_the_proto() {
 
 #[test]
 fn the_server_of_the_tests_is_generated_from_the_proto() {
-    check("tests/fake/generated.rs", |builder| builder.build_client(false).build_server(true));
+    check("tests/cri/fake/generated.rs", |builder| builder.build_client(false).build_server(true));
 }
 
 fn check(file: &str, sides: impl FnOnce(Builder) -> Builder) {
