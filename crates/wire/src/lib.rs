@@ -36,6 +36,8 @@
 //! # Features
 //!
 //! - `client` (default): [`Snoopy`] and [`Output`].
+#![cfg_attr(feature = "server", doc = "- `server`: [`Receiver`], which takes both into a folder. Unix only.")]
+#![cfg_attr(not(feature = "server"), doc = "- `server`: `Receiver`, which takes both into a folder. Unix only.")]
 
 mod destination;
 mod error;
@@ -52,6 +54,8 @@ mod generated;
 mod link;
 mod name;
 mod output;
+#[cfg(feature = "server")]
+mod receiver;
 #[cfg(feature = "client")]
 mod snoopy;
 
@@ -60,5 +64,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use output::{Ended, Ending, Header, RunId};
 #[cfg(feature = "client")]
 pub use output::{Output, OutputConfig};
+#[cfg(feature = "server")]
+pub use receiver::{Receiver, ReceiverLimits};
 #[cfg(feature = "client")]
 pub use snoopy::{Snoopy, SnoopyLimits};

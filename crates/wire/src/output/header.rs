@@ -1,5 +1,7 @@
 use std::fmt;
 
+use podtrail_event::Timestamp;
+
 use crate::generated::output as proto;
 use crate::name::{LONGEST, check_name};
 use crate::{Error, ErrorKind, Result};
@@ -7,8 +9,8 @@ use crate::{Error, ErrorKind, Result};
 const LONGEST_TOOL: usize = 4096;
 const MOST_ARGUMENTS: usize = 1024;
 const LONGEST_ARGUMENTS: usize = 128 << 10;
-/// 2200-01-01T00:00:00Z in nanoseconds since 1970.
-const YEAR_2200: i64 = 7_258_118_400_000_000_000;
+/// 1970 and 2200.
+const STARTS: std::ops::Range<Timestamp> = Timestamp::from_second(0)..Timestamp::from_second(7_258_118_400);
 
 /// What tells a run from all others: 16 bytes that its caller draws at random. Printed as 32 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +54,8 @@ pub struct Header {
     pub arguments: Vec<String>,
     /// The node that it ran on; empty if unknown.
     pub node: String,
-    /// When it was started, in nanoseconds since 1970 in UTC, before the year 2200.
-    pub started_unix_nanos: i64,
+    /// When it was started; between 1970 and 2200.
+    pub started: Timestamp,
 }
 
 impl Header {
@@ -68,7 +70,7 @@ impl Header {
             tool: String::new(),
             arguments: Vec::new(),
             node: String::new(),
-            started_unix_nanos: 0,
+            started: Timestamp::from_second(0),
         }
     }
 
@@ -91,8 +93,8 @@ impl Header {
                 self.arguments.len()
             )));
         }
-        if !(0..YEAR_2200).contains(&self.started_unix_nanos) {
-            return Err(invalid(format!("start at {} ns is not between 1970 and 2200", self.started_unix_nanos)));
+        if !STARTS.contains(&self.started) {
+            return Err(invalid(format!("start at {} is not between 1970 and 2200", self.started)));
         }
         Ok(())
     }
@@ -108,7 +110,7 @@ impl Header {
             tool: self.tool.clone(),
             arguments: self.arguments.clone(),
             node: self.node.clone(),
-            started_unix_nanos: self.started_unix_nanos,
+            started_unix_nanos: self.started.as_nanosecond(),
         };
         proto::Message { kind: Some(proto::message::Kind::Header(header)) }
     }
@@ -127,7 +129,7 @@ impl Header {
             tool: header.tool,
             arguments: header.arguments,
             node: header.node,
-            started_unix_nanos: header.started_unix_nanos,
+            started: Timestamp::from_nanosecond(header.started_unix_nanos),
         };
         header.check()?;
         Ok(header)

@@ -1,0 +1,188 @@
+//! The files: what is here blocks, and is durable when it returns unless it says otherwise.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, mkdirat, openat, renameat, unlinkat};
+use serde_json::{Value, json};
+
+use super::runs::Turn;
+use crate::{Ended, Ending, Header};
+
+/// The longest start of a file's name, so that names stay below 255 bytes.
+const LONGEST_STEM: usize = 240;
+/// The longest description of a run, in bytes: more than headers may hold.
+const LONGEST_DESCRIPTION: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Folder(OwnedFd);
+
+impl Folder {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::open_at(CWD, path)
+    }
+
+    fn open_at(parent: impl std::os::fd::AsFd, path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(openat(parent, path, flags, Mode::empty())?))
+    }
+
+    /// A folder in this one, made if it is missing.
+    pub(super) fn within(&self, name: &str) -> io::Result<Self> {
+        match mkdirat(&self.0, name, Mode::RWXU) {
+            Err(rustix::io::Errno::EXIST) => {}
+            made => made?,
+        }
+        fsync(&self.0)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(Self(openat(&self.0, name, flags, Mode::empty())?))
+    }
+
+    /// A regular file to append to, made if it is missing.
+    pub(super) fn append(&self, name: &str) -> io::Result<File> {
+        self.file(name, OFlags::CREATE | OFlags::APPEND | OFlags::RDWR)
+    }
+
+    fn file(&self, name: &str, how: OFlags) -> io::Result<File> {
+        // Should it be a pipe, opening it must not wait.
+        let how = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(openat(&self.0, name, how, Mode::RUSR | Mode::WUSR)?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is not a regular file")));
+        }
+        Ok(file)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(fsync(&self.0)?)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Value>> {
+        let file = match self.file(name, OFlags::RDONLY) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut text = Vec::new();
+        file.take(LONGEST_DESCRIPTION).read_to_end(&mut text)?;
+        Ok(Some(serde_json::from_slice(&text)?))
+    }
+
+    /// Replaces a file as a whole.
+    fn write(&self, name: &str, value: &Value) -> io::Result<()> {
+        let new = format!("{name}.new");
+        match unlinkat(&self.0, &new, AtFlags::empty()) {
+            Err(rustix::io::Errno::NOENT) => {}
+            removed => removed?,
+        }
+        let mut file = self.file(&new, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY)?;
+        file.write_all(format!("{value}\n").as_bytes())?;
+        file.sync_all()?;
+        renameat(&self.0, &new, &self.0, name)?;
+        self.sync()
+    }
+}
+
+/// The files of one run, and the right to write them.
+#[derive(Debug)]
+pub(super) struct RunFiles {
+    folder: Arc<Folder>,
+    stem: String,
+    out: File,
+    /// How much is durable.
+    length: u64,
+    description: Value,
+    _turn: Turn,
+}
+
+impl RunFiles {
+    /// Opens the files of a run, new or begun; everything that is in them is durable then.
+    pub(super) fn open(folder: Arc<Folder>, header: &Header, turn: Turn) -> io::Result<Self> {
+        let stem = stem(header);
+        let out = folder.append(&format!("{stem}.out"))?;
+        out.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => io::Error::other("another receiver is writing the run"),
+            TryLockError::Error(e) => e,
+        })?;
+        let name = format!("{stem}.json");
+        let new = describe(header);
+        let description = match folder.read(&name)? {
+            Some(mut old) => {
+                let end = old.get_mut("end").map(Value::take);
+                if old != new {
+                    let what = format!("{name} describes another run with the same id");
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+                }
+                old["end"] = end.unwrap_or(Value::Null);
+                old
+            }
+            None => {
+                folder.write(&name, &new)?;
+                new
+            }
+        };
+        out.sync_all()?;
+        folder.sync()?;
+        let length = out.metadata()?.len();
+        Ok(Self { folder, stem, out, length, description, _turn: turn })
+    }
+
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        !self.description["end"].is_null()
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.out.write_all(bytes).and_then(|()| self.out.sync_data()) {
+            // What is not durable must not look as if it were when the client comes back: after a failure the kernel
+            // may call pages clean that never reached the disk.
+            self.out.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self, ending: Ending) -> io::Result<()> {
+        let (exit_code, signal) = match ending.status {
+            Ended::Exited(code) => (Some(code), None),
+            Ended::Signalled(signal) => (None, Some(signal)),
+            Ended::Unknown => (None, None),
+        };
+        let mut ended = self.description.clone();
+        ended["end"] = json!({ "length": self.length, "exit_code": exit_code, "signal": signal, "lost": ending.lost });
+        self.folder.write(&format!("{}.json", self.stem), &ended)?;
+        self.description = ended;
+        Ok(())
+    }
+}
+
+fn stem(header: &Header) -> String {
+    let Header { namespace, pod, run, .. } = header;
+    let room = LONGEST_STEM - 2 - 32;
+    // Half of the room is more than any namespace's name in Kubernetes needs.
+    let namespace = &namespace[..namespace.floor_char_boundary(room / 2)];
+    let pod = &pod[..pod.floor_char_boundary(room - namespace.len())];
+    format!("{namespace}_{pod}_{run}")
+}
+
+fn describe(header: &Header) -> Value {
+    json!({
+        "v": 1,
+        "run": header.run.to_string(),
+        "cluster": header.cluster,
+        "namespace": header.namespace,
+        "pod": header.pod,
+        "container": header.container,
+        "tool": header.tool,
+        "arguments": header.arguments,
+        "node": header.node,
+        "started": header.started.to_string(),
+        "end": null,
+    })
+}
