@@ -40,15 +40,22 @@ pub enum ErrorKind {
     /// libpcap, which compiles filters, cannot be loaded.
     #[cfg(feature = "capture")]
     Library,
-    /// A file is not as pcapng or pcap should be.
-    #[cfg(feature = "capture")]
-    Malformed,
     /// An input cannot be read.
     #[cfg(feature = "capture")]
     Read,
     /// An output cannot be written.
     #[cfg(feature = "capture")]
     Write,
+    /// The kernel does not tell what is in the namespace; its error is the source.
+    Refused,
+    /// What the kernel told, or what a file holds, is not understood.
+    Malformed,
+    /// What is in the namespace changed again and again while it was read.
+    Interrupted,
+    /// The kernel does not answer in time, or not to the end.
+    NoAnswer,
+    /// There is more of it than is read.
+    TooMany,
 }
 
 /// Why something could not be done with a network namespace, or with its packets.
@@ -76,6 +83,6 @@ impl Error {
 
     /// Whether the same call may succeed later.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Thread)
+        matches!(self.kind, ErrorKind::Thread | ErrorKind::Interrupted | ErrorKind::NoAnswer)
     }
 }

@@ -43,7 +43,7 @@
 //!
 //! # Features
 //!
-//! None.
+//! - `inspect`: what is in a namespace, without executing anything there.
 
 #[cfg(target_os = "linux")]
 mod capabilities;
@@ -53,6 +53,8 @@ mod command;
 mod capture;
 #[cfg(any(target_os = "linux", feature = "capture"))]
 mod error;
+#[cfg(all(target_os = "linux", feature = "inspect"))]
+pub mod inspect;
 #[cfg(target_os = "linux")]
 mod named;
 #[cfg(target_os = "linux")]

@@ -1,11 +1,7 @@
 //! That nothing is left behind: in a process of its own, whose threads and descriptors are all this test's.
 
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that cannot go on fails, or says why it is skipped"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::process::Stdio;

@@ -3,9 +3,8 @@
 #![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test that cannot go on fails, or says why it is skipped; one that others execute answers on its output"
+    reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
 use std::path::PathBuf;

@@ -1,0 +1,66 @@
+//! What is in a network namespace, read from the kernel (rtnetlink(7), sock_diag(7)) without executing anything there.
+//!
+//! ```no_run
+//! use podtrail_netns::Netns;
+//!
+//! let blue = Netns::named("blue")?;
+//! for interface in blue.interfaces()? {
+//!     println!("{} {} {}", interface.index, interface.name, interface.state);
+//! }
+//! # Ok::<(), podtrail_netns::Error>(())
+//! ```
+//!
+//! Everything is as it was during the call: a list is complete and without doubles, or an error that
+//! [may be tried again](crate::Error::is_retryable). Names are those of iproute2; what has no name is its number.
+
+mod dump;
+mod interface;
+mod message;
+mod neighbour;
+mod route;
+mod socket;
+mod tcp;
+
+pub use interface::{Address, Counters, HardwareAddress, Interface};
+pub use neighbour::Neighbour;
+pub use route::{Hop, Route};
+pub use socket::{Protocol, Socket, SocketState};
+pub use tcp::TcpInfo;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no kernel sends: attributes of all types with lengths that do not fit, and messages that end anywhere.
+    #[test]
+    fn messages_of_any_shape_are_read_or_refused() {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random.to_ne_bytes()[0]
+        };
+        for _ in 0..20_000 {
+            let mut message = vec![0; 72];
+            message.fill_with(&mut next);
+            message[0] = [2, 10, next()][usize::from(next() % 3)];
+            for header in [8, 12, 16, 72] {
+                message.truncate(header);
+                for _ in 0..next() % 8 {
+                    let length = usize::from(next() % 24);
+                    let claimed = if next() % 8 == 0 { u16::from(next()) } else { 4 + length as u16 };
+                    message.extend(claimed.to_ne_bytes());
+                    message.extend(u16::from(next() % 40).to_ne_bytes());
+                    message.extend(std::iter::repeat_with(&mut next).take(length.next_multiple_of(4)));
+                }
+                message.truncate(message.len() - usize::from(next() % 4));
+                interface::check(&message);
+                route::check(&message);
+                neighbour::check(&message);
+                socket::check(&message);
+                message.resize(72, next());
+            }
+        }
+    }
+}
