@@ -64,12 +64,13 @@ mod netns;
 pub use capabilities::Capabilities;
 #[cfg(target_os = "linux")]
 pub use command::{Command, Namespaces};
-#[cfg(all(target_os = "linux", feature = "capture"))]
-pub use capture::{BpfInstruction, Capture, CaptureConfig, CaptureHandle, Filter, Packets, Recorder, Rotation};
 #[cfg(feature = "capture")]
 pub use capture::{
-    CaptureStats, Direction, Interface, InterfaceInfo, LinkType, Packet, PcapngWriter, SectionInfo, endpoints,
+    Annotated, CaptureStats, Contents, Direction, Interface, InterfaceInfo, LinkType, Options, Packet, PcapngBlock,
+    PcapngReader, PcapngWriter, SectionInfo, annotate, endpoints,
 };
+#[cfg(all(target_os = "linux", feature = "capture"))]
+pub use capture::{BpfInstruction, Capture, CaptureConfig, CaptureHandle, Filter, Packets, Recorder, Rotation};
 #[cfg(any(target_os = "linux", feature = "capture"))]
 pub use error::{Error, ErrorKind, Result};
 #[cfg(target_os = "linux")]

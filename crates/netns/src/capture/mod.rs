@@ -24,7 +24,9 @@ mod ring;
 
 pub use endpoints::endpoints;
 pub use packet::{Direction, Interface, LinkType, Packet};
-pub use pcapng::{InterfaceInfo, PcapngWriter, SectionInfo};
+pub use pcapng::{
+    Annotated, Contents, InterfaceInfo, Options, PcapngBlock, PcapngReader, PcapngWriter, SectionInfo, annotate,
+};
 pub use stats::CaptureStats;
 
 #[cfg(target_os = "linux")]

@@ -2,6 +2,9 @@
 
 pub(super) const SECTION: u32 = 0x0a0d_0d0a;
 pub(super) const INTERFACE: u32 = 1;
+/// Obsolete, and still read.
+pub(super) const OLD_PACKET: u32 = 2;
+pub(super) const SIMPLE_PACKET: u32 = 3;
 pub(super) const STATISTICS: u32 = 5;
 pub(super) const PACKET: u32 = 6;
 
@@ -30,6 +33,7 @@ pub(super) mod interface {
     pub(in super::super) const DESCRIPTION: u16 = 3;
     pub(in super::super) const RESOLUTION: u16 = 9;
     pub(in super::super) const FILTER: u16 = 11;
+    pub(in super::super) const OFFSET: u16 = 14;
 }
 pub(super) mod packet {
     pub(in super::super) const FLAGS: u16 = 2;

@@ -9,6 +9,11 @@ pub(super) struct OptionWriter {
 }
 
 impl OptionWriter {
+    /// That of the section.
+    pub(super) fn in_order(&mut self, is_big_endian: bool) {
+        self.is_big_endian = is_big_endian;
+    }
+
     pub(super) fn clear(&mut self) -> &mut Self {
         self.bytes.clear();
         self
@@ -38,6 +43,10 @@ impl OptionWriter {
         Ok(self)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// With the option that ends them, if there are any.
     pub(super) fn finish(&mut self) -> &[u8] {
         const { assert!(END == 0, "four zeros end the options in either byte order") };
@@ -45,5 +54,55 @@ impl OptionWriter {
             self.bytes.extend_from_slice(&[0; 4]);
         }
         &self.bytes
+    }
+}
+
+/// The options of a block that was read: a code and a value each, without the one that ends them.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    rest: &'a [u8],
+    is_big_endian: bool,
+}
+
+impl<'a> Options<'a> {
+    pub(super) const fn new(rest: &'a [u8], is_big_endian: bool) -> Self {
+        Self { rest, is_big_endian }
+    }
+
+    /// The comments that are text.
+    pub fn comments(self) -> impl Iterator<Item = &'a str> {
+        self.filter(|&(code, _)| code == COMMENT).filter_map(|(_, value)| str::from_utf8(value).ok())
+    }
+
+    /// The bytes of them that have not been read, and of what is behind them.
+    pub(super) const fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Their bytes without the option that ends them.
+    pub(super) fn before_end(&self) -> &'a [u8] {
+        let mut end = self.clone();
+        while end.next().is_some() {}
+        &self.rest[..self.rest.len() - end.rest.len()]
+    }
+
+    fn half(&self, at: usize) -> Option<u16> {
+        let bytes = *self.rest.get(at..)?.first_chunk()?;
+        Some(if self.is_big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = (u16, &'a [u8]);
+
+    /// What does not fit into the block ends them too.
+    fn next(&mut self) -> Option<Self::Item> {
+        let (code, length) = (self.half(0)?, usize::from(self.half(2)?));
+        if code == END {
+            return None;
+        }
+        let value = self.rest.get(4..4 + length)?;
+        self.rest = self.rest.get(4 + length + padding(length)..)?;
+        Some((code, value))
     }
 }

@@ -147,6 +147,7 @@ impl<W: Write> PcapngWriter<W> {
         let fields = [position as u32, (stamp >> 32) as u32, stamp as u32, captured, packet.original_length];
         write_block(
             &mut self.output,
+            false,
             format::PACKET,
             fields.map(u32::to_le_bytes).as_flattened(),
             packet.data,
@@ -179,6 +180,7 @@ impl<W: Write> PcapngWriter<W> {
             let fields = [position as u32, (stamp >> 32) as u32, stamp as u32];
             write_block(
                 &mut self.output,
+                false,
                 format::STATISTICS,
                 fields.map(u32::to_le_bytes).as_flattened(),
                 &[],
@@ -235,7 +237,7 @@ impl<W: Write> PcapngWriter<W> {
     /// A block that each output begins with.
     fn describe(&mut self, kind: u32, body: &[u8]) -> Result<()> {
         let before = self.preamble.len();
-        write_block(&mut self.preamble, kind, body, &[], self.options.finish())?;
+        write_block(&mut self.preamble, false, kind, body, &[], self.options.finish())?;
         let written = self.output.write_all(&self.preamble[before..]).map_err(cannot_write);
         if written.is_err() {
             self.preamble.truncate(before);
@@ -244,19 +246,26 @@ impl<W: Write> PcapngWriter<W> {
     }
 }
 
-/// A block of at most 28 bytes of fields, data that are padded, and options.
-fn write_block(mut output: impl Write, kind: u32, fields: &[u8], data: &[u8], options: &[u8]) -> Result<()> {
+/// A block of at most 20 bytes of fields, data that are padded, and options. What it is made of is in the byte order of its section already.
+pub(super) fn write_block(
+    mut output: impl Write,
+    is_big_endian: bool,
+    kind: u32,
+    fields: &[u8],
+    data: &[u8],
+    options: &[u8],
+) -> Result<()> {
     let padding = &[0; 3][..padding(data.len())];
     let length = HEADER + fields.len() + data.len() + padding.len() + options.len() + TRAILER;
     if length > format::MAX_BLOCK {
         return Err(too_long());
     }
-    let length = (length as u32).to_le_bytes();
+    let order = |number: u32| if is_big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
+    let length = order(length as u32);
     let mut head = [0; 28];
-    let (start, rest) = head.split_at_mut(HEADER);
-    start[..4].copy_from_slice(&kind.to_le_bytes());
-    start[4..].copy_from_slice(&length);
-    rest[..fields.len()].copy_from_slice(fields);
+    head[..4].copy_from_slice(&order(kind));
+    head[4..8].copy_from_slice(&length);
+    head[HEADER..][..fields.len()].copy_from_slice(fields);
     let mut write = |bytes: &[u8]| output.write_all(bytes).map_err(cannot_write);
     write(&head[..HEADER + fields.len()])?;
     write(data)?;
@@ -265,7 +274,7 @@ fn write_block(mut output: impl Write, kind: u32, fields: &[u8], data: &[u8], op
     write(&length)
 }
 
-pub(super) fn too_long() -> Error {
+fn too_long() -> Error {
     Error::new(ErrorKind::Config, "a block of a pcapng file has at most 16 MiB".into(), None)
 }
 
