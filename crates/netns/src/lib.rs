@@ -47,10 +47,10 @@
 
 #[cfg(target_os = "linux")]
 mod capabilities;
-#[cfg(target_os = "linux")]
-mod command;
 #[cfg(feature = "capture")]
 mod capture;
+#[cfg(target_os = "linux")]
+mod command;
 #[cfg(any(target_os = "linux", feature = "capture"))]
 mod error;
 #[cfg(all(target_os = "linux", feature = "inspect"))]
@@ -62,8 +62,6 @@ mod netns;
 
 #[cfg(target_os = "linux")]
 pub use capabilities::Capabilities;
-#[cfg(target_os = "linux")]
-pub use command::{Command, Namespaces};
 #[cfg(feature = "capture")]
 pub use capture::{
     Annotated, CaptureStats, Contents, Direction, Interface, InterfaceInfo, LinkType, Options, Packet, PcapngBlock,
@@ -71,6 +69,8 @@ pub use capture::{
 };
 #[cfg(all(target_os = "linux", feature = "capture"))]
 pub use capture::{BpfInstruction, Capture, CaptureConfig, CaptureHandle, Filter, Packets, Recorder, Rotation};
+#[cfg(target_os = "linux")]
+pub use command::{Command, Namespaces};
 #[cfg(any(target_os = "linux", feature = "capture"))]
 pub use error::{Error, ErrorKind, Result};
 #[cfg(target_os = "linux")]

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use podtrail_event::Timestamp;
 use podtrail_wire::{Destination, Ended, Ending, Error, Header, Output, OutputConfig, RunId, Snoopy, SnoopyLimits};
 
 use crate::audit::Run;
@@ -27,7 +26,7 @@ impl Stream {
         header.node.clone_from(&run.node);
         header.tool = tool.program.to_string_lossy().into_owned();
         header.arguments = tool.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        header.started_unix_nanos = Timestamp::from(SystemTime::now()).as_nanosecond();
+        header.started = SystemTime::now();
         Ok(Self::Acknowledged(Box::new(Output::connect(to, header, OutputConfig::default()).await?)))
     }
 
