@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -236,7 +236,7 @@ pub(crate) struct CaptureArgs {
     pub(crate) rotate_time: Option<Duration>,
     /// Keep only so many of the last files
     #[arg(long, value_name = "N")]
-    pub(crate) keep: Option<NonZeroUsize>,
+    pub(crate) keep: Option<NonZeroU32>,
     /// Take in what is meant for others too
     #[arg(long)]
     pub(crate) promiscuous: bool,

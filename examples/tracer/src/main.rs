@@ -1,12 +1,17 @@
 //! Runs a tool in a pod's network namespace, looks into it, captures its packets.
 
+mod annotate;
 #[cfg(feature = "api")]
 mod api;
 mod args;
 mod arguments;
 mod audit;
+mod capture;
+mod ns;
 mod output;
+mod owners;
 mod pods;
+mod receive;
 mod request;
 mod run;
 mod stream;
@@ -17,7 +22,7 @@ mod version;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use podtrail_daemon::{Exit, print_error};
 
@@ -51,7 +56,12 @@ fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
     let asked = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if !["PODTRAIL_LOG", "RUST_LOG"].into_iter().any(asked) {
         let podtracers = std::env::var("PODTRACER_LOGLEVEL").is_ok_and(|level| level == "DEBUG");
-        let level = if podtracers { "debug" } else { "warn" };
+        let level = match cli.command {
+            _ if podtracers => "debug",
+            // A daemon.
+            Command::Receive(_) => "info",
+            _ => "warn",
+        };
         cli.log.log_level.get_or_insert_with(|| format!("{level},kube_client=off"));
     }
     cli.log.install().map_err(|e| Failure { exit: e.exit() as u8, error: e.into() })?;
@@ -60,6 +70,10 @@ fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
     }
     match cli.command {
         Command::Run(args) => return run::run(&args),
+        Command::Ns(args) => return ns::ns(&args),
+        Command::Capture(args) => return capture::capture(&args),
+        Command::Annotate(args) => annotate::annotate(&args)?,
+        Command::Receive(args) => receive::receive(&args)?,
         Command::Version => version::print(io::stdout().lock()).context("cannot print")?,
         Command::Completions { shell } => {
             // Into memory first: it panics where it cannot write.
@@ -67,7 +81,6 @@ fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut script);
             io::stdout().write_all(&script).context("cannot print")?;
         }
-        _ => return Err(Failure::usage(anyhow!("not yet"))),
     }
     Ok(Exit::Ok as u8)
 }

@@ -26,7 +26,7 @@ impl Stream {
         header.node.clone_from(&run.node);
         header.tool = tool.program.to_string_lossy().into_owned();
         header.arguments = tool.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        header.started = SystemTime::now();
+        header.started = SystemTime::now().into();
         Ok(Self::Acknowledged(Box::new(Output::connect(to, header, OutputConfig::default()).await?)))
     }
 

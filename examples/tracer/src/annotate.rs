@@ -1,0 +1,68 @@
+//! `annotate`: a capture that exists, with the pods that held its addresses.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use podtrail_event::Timestamp;
+use podtrail_netns::annotate as copy;
+
+use crate::Failure;
+use crate::args::AnnotateArgs;
+use crate::output;
+use crate::owners::Owners;
+
+pub(crate) fn annotate(args: &AnnotateArgs) -> Result<(), Failure> {
+    let ledger = || format!("cannot read ledger {}", args.ledger.display());
+    let mut owners = Owners::open(&args.ledger, &args.network).with_context(ledger).map_err(Failure::unavailable)?;
+    let input = input(&args.input)?;
+    let mut output = BufWriter::with_capacity(1 << 18, output_of(args)?);
+    let mut failed = None;
+    let done = copy(input, &mut output, |time, source, destination| {
+        // What no calendar has, no ledger has.
+        let Some(at) = i64::try_from(time).ok().map(Timestamp::from_nanosecond) else { return Vec::new() };
+        match owners.comments(at, [source, destination]) {
+            Ok(comments) => comments,
+            Err(e) => {
+                failed.get_or_insert(e);
+                Vec::new()
+            }
+        }
+    });
+    let done = done.with_context(|| format!("cannot annotate {}", args.input.display()))?;
+    output.flush().with_context(|| format!("cannot write {}", args.output.display()))?;
+    if let Some(e) = failed {
+        return Err(Failure::unavailable(anyhow::Error::new(e).context(ledger())));
+    }
+    say(&format!("{} packets, {} of them with the names of pods", done.packets, done.commented));
+    Ok(())
+}
+
+fn input(path: &Path) -> Result<Box<dyn Read>, Failure> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file =
+        File::open(path).with_context(|| format!("cannot read {}", path.display())).map_err(Failure::unavailable)?;
+    Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+}
+
+fn output_of(args: &AnnotateArgs) -> Result<Box<dyn Write>, Failure> {
+    if args.output.as_os_str() == "-" {
+        return Ok(Box::new(io::stdout().lock()));
+    }
+    let same = |path: &Path| std::fs::canonicalize(path).ok();
+    if same(&args.output).is_some_and(|output| Some(output) == same(&args.input)) {
+        return Err(Failure::usage(anyhow!(
+            "{} is the input: it would be emptied before it is read",
+            args.output.display()
+        )));
+    }
+    Ok(Box::new(output::open(&args.output)?))
+}
+
+/// Says something that is not the result. Nobody is told when nobody can be.
+pub(crate) fn say(text: &str) {
+    writeln!(io::stderr().lock(), "{text}").ok();
+}

@@ -1,0 +1,169 @@
+//! `capture`: packets of pods, as pcapng with the names of pods.
+
+mod record;
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use podtrail_daemon::{Exit, print_error};
+use podtrail_event::DEFAULT_NETWORK;
+use podtrail_netns::{Capture, CaptureConfig, CaptureHandle, Filter, Recorder, Rotation, SectionInfo};
+
+use crate::Failure;
+use crate::annotate::say;
+use crate::args::CaptureArgs;
+use crate::owners::Owners;
+use crate::pods::{Entrance, Found, Node};
+use crate::request::Wanted;
+use record::{Record, Source};
+
+/// Each has a ring of its own.
+const PODS: usize = 64;
+/// How often a reader that gets no packets looks whether others have failed.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
+    let wanted = Wanted::of(&args.pods)?;
+    let config = config(args)?;
+    let is_rotated = args.rotate_size.is_some() || args.rotate_time.is_some();
+    if args.write == "-" && is_rotated {
+        return Err(Failure::usage(anyhow!("standard output cannot be rotated: name a file with -w")));
+    }
+    if args.keep.is_some() && !is_rotated {
+        return Err(Failure::usage(anyhow!(
+            "--keep is about files that are rotated: say --rotate-size or --rotate-time"
+        )));
+    }
+    if args.write == "-" && io::stdout().is_terminal() {
+        return Err(Failure::usage(anyhow!(
+            "packets are nothing for a terminal: name a file with -w, or pipe them to Wireshark"
+        )));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(async {
+        let node = Node::new(&args.pods)?;
+        let pods = node.find(&args.pods, &wanted).await?;
+        if pods.len() > PODS {
+            return Err(Failure::usage(anyhow!(
+                "{} pods are more than the {PODS} that can be captured at once",
+                pods.len()
+            )));
+        }
+        let mut sources = Vec::new();
+        for pod in &pods {
+            match open(&node, pod, &config, wanted.is_many()).await {
+                Ok(source) => sources.push(source),
+                // One that has just ended does not keep the others waiting.
+                Err(failure) if wanted.is_many() => print_error(failure.error.as_ref()),
+                Err(failure) => return Err(failure),
+            }
+        }
+        if sources.is_empty() {
+            return Err(Failure::unavailable(anyhow!("no pod's packets can be captured")));
+        }
+        let record = Arc::new(Record::new(recorder(args)?, owners(args)?, args.count));
+        follow(args, sources, record).await
+    })
+}
+
+fn config(args: &CaptureArgs) -> Result<CaptureConfig, Failure> {
+    let mut config = CaptureConfig::default();
+    if !args.filter.is_empty() {
+        config.filter = Some(Filter::new(&args.filter.join(" ")).map_err(Failure::usage)?);
+    }
+    config.interfaces.clone_from(&args.interface);
+    config.snap_length = args.snap_length;
+    config.ring_size = (args.buffer as usize) << 20;
+    config.promiscuous = args.promiscuous;
+    Ok(config)
+}
+
+async fn open(node: &Node, pod: &Found, config: &CaptureConfig, is_one_of_many: bool) -> Result<Source, Failure> {
+    let entrance = node.open(pod).await?;
+    let capture = Capture::open(&entrance.netns, config).map_err(|e| {
+        let is_usage = matches!(e.kind(), podtrail_netns::ErrorKind::Filter | podtrail_netns::ErrorKind::Config);
+        let error = anyhow::Error::new(e).context(format!("cannot capture pod {}", pod.title()));
+        if is_usage { Failure::usage(error) } else { Failure::unavailable(error) }
+    })?;
+    Ok(Source::new(capture, is_one_of_many.then(|| pod.title()), description(node, pod, &entrance), config))
+}
+
+fn description(node: &Node, pod: &Found, entrance: &Entrance) -> String {
+    let addresses: Vec<_> = entrance.sandbox.addresses.iter().map(ToString::to_string).collect();
+    let (title, uid, inode) = (pod.title(), &entrance.sandbox.sandbox.uid, entrance.netns.inode());
+    format!(
+        "pod {title} on node {}, addresses {}, UID {uid}, network namespace {inode}",
+        node.name,
+        addresses.join(" ")
+    )
+}
+
+fn recorder(args: &CaptureArgs) -> Result<Recorder, Failure> {
+    let mut section = SectionInfo::default();
+    section.application = concat!("podtrail tracer ", env!("CARGO_PKG_VERSION")).to_owned();
+    let system = rustix::system::uname();
+    section.os = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
+    section.hardware = system.machine().to_string_lossy().into_owned();
+    if args.write == "-" {
+        return Recorder::new(io::stdout(), &section).map_err(Failure::unavailable);
+    }
+    let mut rotation = Rotation::default();
+    (rotation.size, rotation.period, rotation.keep) = (args.rotate_size, args.rotate_time, args.keep);
+    Recorder::create(&args.write, rotation, &section).map_err(Failure::unavailable)
+}
+
+fn owners(args: &CaptureArgs) -> Result<Option<Owners>, Failure> {
+    let open = |path: &std::path::PathBuf| {
+        Owners::open(path, DEFAULT_NETWORK).with_context(|| format!("cannot read ledger {}", path.display()))
+    };
+    args.ledger.as_ref().map(open).transpose().map_err(Failure::unavailable)
+}
+
+/// Reads all of them until they have ended, or it is enough.
+async fn follow(args: &CaptureArgs, sources: Vec<Source>, record: Arc<Record>) -> Result<u8, Failure> {
+    let handles: Vec<CaptureHandle> = sources.iter().map(Source::handle).collect();
+    let stop_all = || handles.iter().for_each(CaptureHandle::stop);
+    let shutdown = podtrail_daemon::shutdown_signal().map_err(anyhow::Error::new)?;
+    let readers = sources.into_iter().map(|mut source| {
+        let record = Arc::clone(&record);
+        tokio::task::spawn_blocking(move || {
+            let read = source.read(&record, LOOK);
+            // One that cannot go on is the end of all: nobody would notice that its packets are missing.
+            record.end(read.is_err());
+            (source.stats(), read)
+        })
+    });
+    let readers = futures::future::join_all(readers.collect::<Vec<_>>());
+    let enough = async {
+        match args.timer {
+            Some(timer) => tokio::time::sleep(timer).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut readers = std::pin::pin!(readers);
+    let ended = tokio::select! {
+        ended = &mut readers => ended,
+        () = shutdown => { stop_all(); readers.await }
+        () = enough => { stop_all(); readers.await }
+        () = record.ended() => { stop_all(); readers.await }
+    };
+    let mut stats = podtrail_netns::CaptureStats::default();
+    let mut failure = None;
+    for reader in ended {
+        let (counted, read) = reader.context("a reader of packets panicked")?;
+        let counted = counted.unwrap_or_default();
+        stats.received += counted.received;
+        stats.dropped += counted.dropped;
+        stats.freezes += counted.freezes;
+        failure = failure.or_else(|| read.err());
+    }
+    let record = Arc::into_inner(record).expect("all readers have ended");
+    let written = record.finish(&stats)?;
+    say(&format!("{written} packets captured, {} dropped for want of room", stats.dropped));
+    match failure {
+        Some(error) => Err(Failure::unavailable(error)),
+        None => Ok(Exit::Ok as u8),
+    }
+}
