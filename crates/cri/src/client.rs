@@ -125,12 +125,11 @@ impl Client {
     pub async fn ready_sandboxes(&self, labels: &Labels) -> Result<Vec<Sandbox>> {
         let filter = Filter { ready: Some(true), labels: labels.clone(), ..Filter::default() };
         let mut sandboxes = self.sandboxes(&filter).await?;
-        // Of each pod the newest first.
         sandboxes.sort_by(|a, b| {
-            let pod = |s: &Sandbox| (s.namespace.clone(), s.name.clone(), s.uid.clone());
-            pod(a).cmp(&pod(b)).then((b.created, b.attempt).cmp(&(a.created, a.attempt)))
+            let newest_first = (b.created, b.attempt).cmp(&(a.created, a.attempt));
+            pod_of(a).cmp(&pod_of(b)).then(newest_first)
         });
-        sandboxes.dedup_by(|a, b| (&a.namespace, &a.name, &a.uid) == (&b.namespace, &b.name, &b.uid));
+        sandboxes.dedup_by(|a, b| pod_of(a) == pod_of(b));
         Ok(sandboxes)
     }
 
@@ -253,8 +252,8 @@ impl Client {
     }
 
     #[cfg(target_os = "linux")]
-    pub(crate) fn runtime_is_visible(&self) -> bool {
-        self.connection.get().is_some_and(Connection::is_visible)
+    pub(crate) fn peer(&self) -> i32 {
+        self.connection.get().map_or(0, Connection::peer)
     }
 
     async fn call<T>(
@@ -270,4 +269,8 @@ impl Client {
             Err(_elapsed) => Err(Error::late(call, object, &self.endpoint)),
         }
     }
+}
+
+fn pod_of(sandbox: &Sandbox) -> [&str; 3] {
+    [&sandbox.namespace, &sandbox.name, &sandbox.uid]
 }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -18,34 +18,31 @@ pub(crate) type Runtime = RuntimeServiceClient<Channel>;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) runtime: Runtime,
-    is_visible: Arc<AtomicBool>,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "asked by what opens processes"))]
+    peer: Arc<AtomicI32>,
 }
 
 impl Connection {
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
-        let is_visible = Arc::new(AtomicBool::new(false));
-        let (path, seen) = (endpoint.path().to_owned(), Arc::clone(&is_visible));
+        let peer = Arc::new(AtomicI32::new(0));
+        let (path, seen) = (endpoint.path().to_owned(), Arc::clone(&peer));
         let socket = service_fn(move |_| {
             let (path, seen) = (path.clone(), Arc::clone(&seen));
             async move {
                 let stream = UnixStream::connect(path).await?;
-                seen.store(has_a_number(&stream), Ordering::Relaxed);
+                seen.store(stream.peer_cred()?.pid().unwrap_or(0), Ordering::Relaxed);
                 Ok::<_, std::io::Error>(TokioIo::new(stream))
             }
         });
         // The origin of every request; a Unix socket has none.
         let channel = Origin::from_static("http://localhost").connect_with_connector_lazy(socket);
-        Self { runtime: RuntimeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE), is_visible }
+        Self { runtime: RuntimeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE), peer }
     }
 
-    /// Whether the runtime's process is seen from our pid namespace, as far as the last connection told.
+    /// The process that listens, by the last connection; 0 if it is in a pid namespace that is neither ours nor below it
+    /// (`SO_PEERCRED` of unix(7)).
     #[cfg(target_os = "linux")]
-    pub(crate) fn is_visible(&self) -> bool {
-        self.is_visible.load(Ordering::Relaxed)
+    pub(crate) fn peer(&self) -> i32 {
+        self.peer.load(Ordering::Relaxed)
     }
-}
-
-/// `SO_PEERCRED` of unix(7) gives a process of a pid namespace that is not ours, nor below it, the number 0.
-fn has_a_number(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.pid().is_some_and(|pid| pid > 0))
 }

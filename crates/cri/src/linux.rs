@@ -78,9 +78,9 @@ impl Client {
         }
         let netns = opened?;
         // A path may have been taken over by a later namespace before it was first opened, and a number by a later process.
-        match self.open(&location)? == netns {
-            true => Ok(netns),
-            false => Err(changed("has another network namespace now")),
+        match self.open(&location) {
+            Ok(again) if again == netns => Ok(netns),
+            _ => Err(changed("has another network namespace now")),
         }
     }
 
@@ -168,17 +168,24 @@ impl Client {
         })
     }
 
-    /// A number that the runtime says is that of the same process here only if the runtime itself has a number here.
+    /// A number that the runtime says is that of the same process here only if the runtime is in our pid namespace.
     fn sees_processes(&self) -> Result<()> {
-        match self.runtime_is_visible() {
-            true => Ok(()),
-            false => {
-                let what =
-                    "the runtime's processes cannot be seen from here: run in the node's pid namespace (hostPID)";
-                Err(Error::new(ErrorKind::Process, what))
-            }
-        }
+        let why = match self.peer() {
+            0 => "cannot be seen from here: run in the node's pid namespace (hostPID)",
+            peer => match std::fs::read_to_string(format!("/proc/{peer}/status")) {
+                Ok(status) if is_below(&status) => "have other numbers here: run in the runtime's pid namespace",
+                // It has ended since, or may not be looked at.
+                Ok(_) | Err(_) => return Ok(()),
+            },
+        };
+        Err(Error::new(ErrorKind::Process, format!("the processes of the runtime {why}")))
     }
+}
+
+/// Whether a process is in a pid namespace below that of `/proc`: `NSpid` of its status is its number in each, down to its own.
+fn is_below(status: &str) -> bool {
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
 }
 
 fn running<'a>(containers: &'a [Container], name: Option<&str>) -> Option<&'a Container> {
@@ -208,4 +215,17 @@ fn not_running(sandbox: &SandboxStatus, containers: &[Container], name: Option<&
 
 fn has_ended(pidfd: &OwnedFd) -> bool {
     !matches!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_below;
+
+    #[test]
+    fn a_process_of_a_pid_namespace_below_has_several_numbers() {
+        let own = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(!is_below(&own));
+        assert!(!is_below("Name:\tcontainerd\nNSpid:\t771\nNSpgid:\t771\n"));
+        assert!(is_below("Name:\tcontainerd\nNSpid:\t4711\t771\nNSpgid:\t4711\t771\n"));
+    }
 }

@@ -90,6 +90,11 @@ impl Labels {
         self.with(NAMESPACE, namespace)
     }
 
+    /// The labels, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
     pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
         self.0.clone()
     }

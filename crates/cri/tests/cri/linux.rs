@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::fake::{self, Fake, container, sandbox};
-use podtrail_cri::{Config, ErrorKind, Pod};
+use podtrail_cri::{Client, Config, ErrorKind, Pod};
 use podtrail_netns::Netns;
 
 /// A namespace with a name that nobody else has, as long as it is kept.
@@ -214,4 +214,48 @@ async fn a_container_that_is_restarted_while_it_is_opened_is_found_out() {
         assert_eq!(error.kind(), ErrorKind::ContainerChanged, "{error}");
     }
     child.wait().unwrap();
+}
+
+/// Where the socket is, for the test below in a process of another pid namespace.
+const SOCKET: &str = "PODTRAIL_CRI_TEST_SOCKET";
+
+#[tokio::test]
+async fn process_numbers_of_another_pid_namespace_are_not_used() {
+    let fake = Fake::start();
+    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", r#"{"pid":1}"#)];
+    fake.state().containers = vec![("aa".to_owned(), container("c1", "app", r#"{"pid":1}"#))];
+    let mut child = Command::new("unshare");
+    child.args(["--pid", "--fork"]).arg(std::env::current_exe().unwrap());
+    child.args(["--exact", "linux::in_another_pid_namespace", "--ignored"]).env(SOCKET, fake.socket());
+    let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+    let (said, complained) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if complained.starts_with("unshare: ") {
+        eprintln!("skipped: {complained}");
+        return;
+    }
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");
+}
+
+#[tokio::test]
+#[ignore = "run by process_numbers_of_another_pid_namespace_are_not_used"]
+async fn in_another_pid_namespace() {
+    let socket = std::env::var(SOCKET).unwrap();
+    let client = Client::new(&socket.parse().unwrap(), Config::default());
+    let status = client.sandbox_of(&web()).await.unwrap();
+    assert_eq!(client.open_namespace(&status).await.unwrap_err().kind(), ErrorKind::Process);
+    assert_eq!(client.container_process(&status, None).await.unwrap_err().kind(), ErrorKind::Process);
+}
+
+#[tokio::test]
+async fn pods_are_entered_by_several_tasks_at_once() {
+    let fake = Fake::start();
+    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", &own_process())];
+    let client = std::sync::Arc::new(fake.client());
+    let enter = || {
+        let client = std::sync::Arc::clone(&client);
+        tokio::spawn(async move { client.open_namespace(&client.sandbox_of(&web()).await?).await })
+    };
+    for task in [enter(), enter(), enter()] {
+        assert_eq!(task.await.unwrap().unwrap(), Netns::current().unwrap());
+    }
 }
