@@ -7,6 +7,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// There is no such thing on this system: network namespaces exist on Linux only.
+    Unsupported,
     /// It cannot be opened or looked at.
     Open,
     /// It is something else than a network namespace.
@@ -72,6 +74,7 @@ impl Error {
         Self { kind, what, source: source.into() }
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn source_kind(&self) -> Option<io::ErrorKind> {
         self.source.as_ref().map(io::Error::kind)
     }

@@ -39,19 +39,20 @@
 //!
 //! It configures nothing in a namespace. No thread of the caller ever changes its namespace.
 //!
-//! On other systems than Linux the crate is empty.
+//! On other systems than Linux there are no network namespaces: everything that would open or make one is an error of the kind
+//! [`Unsupported`](ErrorKind::Unsupported), and features add nothing.
 //!
 //! # Features
 //!
 //! - `inspect`: what is in a namespace, without executing anything there.
+//! - `capture`: packets of a namespace, and files of packets.
 
-#[cfg(target_os = "linux")]
 mod capabilities;
 #[cfg(feature = "capture")]
 mod capture;
-#[cfg(target_os = "linux")]
 mod command;
-#[cfg(any(target_os = "linux", feature = "capture"))]
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 mod error;
 #[cfg(all(target_os = "linux", feature = "inspect"))]
 pub mod inspect;
@@ -59,8 +60,13 @@ pub mod inspect;
 mod named;
 #[cfg(target_os = "linux")]
 mod netns;
-
 #[cfg(target_os = "linux")]
+mod privileges;
+#[cfg(target_os = "linux")]
+mod resident;
+#[cfg(target_os = "linux")]
+mod spawn;
+
 pub use capabilities::Capabilities;
 #[cfg(feature = "capture")]
 pub use capture::{
@@ -69,9 +75,11 @@ pub use capture::{
 };
 #[cfg(all(target_os = "linux", feature = "capture"))]
 pub use capture::{BpfInstruction, Capture, CaptureConfig, CaptureHandle, Filter, Packets, Recorder, Rotation};
-#[cfg(target_os = "linux")]
 pub use command::{Command, Namespaces};
-#[cfg(any(target_os = "linux", feature = "capture"))]
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::{Netns, Resident};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(target_os = "linux")]
 pub use netns::Netns;
+#[cfg(target_os = "linux")]
+pub use resident::Resident;

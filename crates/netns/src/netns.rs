@@ -11,8 +11,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 #[expect(deprecated, reason = "as where it is used")]
 use rustix::thread::unshare;
 
-use crate::capabilities::Capabilities;
-use crate::{Error, ErrorKind, Result};
+use crate::{Capabilities, Error, ErrorKind, Result};
 
 /// `NSFS_MAGIC` of linux/magic.h: the file system that namespaces are files of.
 const NSFS_MAGIC: FsWord = 0x6e73_6673;
@@ -133,6 +132,14 @@ impl Netns {
             Err(e @ Errno::INVAL) => Err(not(Some(e.into()))),
             Ok(()) | Err(_) => Ok(netns),
         }
+    }
+
+    /// Another descriptor of the same namespace.
+    pub(crate) fn again(&self) -> Result<Self> {
+        let descriptor = self.descriptor.try_clone();
+        let cannot =
+            |e| Error::new(ErrorKind::Open, format!("cannot open network namespace {} again", self.inode), Some(e));
+        Ok(Self { descriptor: descriptor.map_err(cannot)?, device: self.device, inode: self.inode })
     }
 
     /// The device of nsfs, which differs between machines only.

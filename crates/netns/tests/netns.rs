@@ -12,7 +12,7 @@ use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::thread;
 
-use podtrail_netns::{ErrorKind, Netns};
+use podtrail_netns::{ErrorKind, Netns, Resident};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 #[test]
@@ -71,6 +71,25 @@ fn a_panic_inside_goes_on_outside() {
     let Some(fresh) = fresh() else { return };
     let panic = thread::spawn(move || fresh.run(|| panic!("inside"))).join().unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"inside"));
+}
+
+#[test]
+fn a_resident_stays_inside_whatever_its_closures_do() {
+    let Some(fresh) = fresh() else { return };
+    let home = Netns::current().unwrap();
+    let resident = fresh.resident().unwrap();
+    let inside = |resident: &Resident| resident.run(|| Netns::current().unwrap()).unwrap();
+    assert_eq!(inside(&resident), fresh);
+    let panic = thread::scope(|scope| scope.spawn(|| resident.run(|| panic!("inside"))).join()).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"inside"));
+    assert_eq!(inside(&resident), fresh);
+    // More at a time than may wait for it.
+    thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| assert_eq!(inside(&resident), fresh));
+        }
+    });
+    assert_eq!(Netns::current().unwrap(), home);
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! Starting a program in a namespace.
+//!
+//! A thread of its own enters, gives up capabilities, starts the program and ends: all of it is a property of the thread in Linux,
+//! which the program inherits and no other thread of the process notices.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::Child;
+
+use rustix::fs::{AtFlags, Mode, OFlags, open, statat};
+use rustix::io::Errno;
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
+
+#[expect(deprecated, reason = "as where it is used")]
+use rustix::thread::unshare;
+
+use crate::{Capabilities, Command, Error, ErrorKind, Namespaces, Netns, Result};
+
+impl Command<'_> {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// If a namespace cannot be entered, capabilities cannot be given up, or the program cannot be started.
+    pub fn spawn(&mut self) -> Result<Child> {
+        Netns::on_a_thread(|| {
+            self.netns.stay()?;
+            if let Some((process, namespaces)) = &self.joined {
+                self.enter(process, *namespaces)?;
+            }
+            if let Some(kept) = self.kept {
+                kept.keep_only()?;
+            }
+            self.command.spawn().map_err(|e| self.failed(e))
+        })?
+    }
+
+    fn enter(&self, process: &OwnedFd, namespaces: Namespaces) -> Result<()> {
+        let cannot = |e: Errno| {
+            Error::new(ErrorKind::Enter, "cannot enter the namespaces of the container".into(), io::Error::from(e))
+        };
+        // Afterwards /proc may be the container's.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let ours = open("/proc/thread-self/ns", flags, Mode::empty()).map_err(cannot)?;
+        if namespaces.contains(Namespaces::MOUNT) {
+            #[expect(deprecated, reason = "the safe form; it warns about descriptors, which stay shared")]
+            unshare(UnshareFlags::FS).map_err(cannot)?;
+        }
+        let types = ThreadNameSpaceType::from_bits_retain(namespaces.bits());
+        if !types.is_empty() {
+            move_into_thread_name_spaces(process.as_fd(), types).map_err(|e| match e {
+                Errno::PERM => needed(namespaces).missing("cannot enter the namespaces of the container"),
+                Errno::SRCH => Error::new(ErrorKind::Enter, "the process of the container has ended".into(), None),
+                e => cannot(e),
+            })?;
+        }
+        match statat(&ours, "net", AtFlags::empty()) {
+            Ok(stat) if self.netns.is(&stat) => Ok(()),
+            Ok(_) => {
+                Err(Error::new(ErrorKind::Enter, "the thread left its network namespace for another".into(), None))
+            }
+            Err(e) => Err(cannot(e)),
+        }
+    }
+
+    /// Why the program could not be started.
+    fn failed(&self, e: io::Error) -> Error {
+        let program = self.command.get_program().display();
+        let joined = self.joined.as_ref().map_or(Namespaces::NONE, |(_, namespaces)| *namespaces);
+        let place = match joined.contains(Namespaces::MOUNT) {
+            true => "in the container",
+            false => "on this machine",
+        };
+        let (kind, what) = match Errno::from_io_error(&e) {
+            Some(Errno::NOENT) => match self.command.get_current_dir() {
+                None => (ErrorKind::Program, format!("program {program} is not found {place}")),
+                Some(dir) => {
+                    let dir = dir.display();
+                    (ErrorKind::Program, format!("program {program} or its directory {dir} is not found {place}"))
+                }
+            },
+            Some(Errno::NOMEM) if joined.contains(Namespaces::PID) => {
+                (ErrorKind::Enter, format!("cannot start {program}: the first process of the container has ended"))
+            }
+            Some(Errno::AGAIN | Errno::NOMEM) => (ErrorKind::Thread, format!("cannot start {program}")),
+            Some(Errno::PERM) => {
+                let what = format!("cannot start {program} {place}: it may want capabilities that are not kept");
+                (ErrorKind::Program, what)
+            }
+            _ => (ErrorKind::Program, format!("cannot start {program} {place}")),
+        };
+        Error::new(kind, what, e)
+    }
+}
+
+/// What setns(2) asks for.
+fn needed(namespaces: Namespaces) -> Capabilities {
+    let always = Capabilities::SYS_ADMIN | Capabilities::SYS_PTRACE;
+    match namespaces.contains(Namespaces::MOUNT) {
+        true => always | Capabilities::SYS_CHROOT,
+        false => always,
+    }
+}
