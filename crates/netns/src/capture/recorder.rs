@@ -19,7 +19,8 @@ const BUFFER: usize = 256 << 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotation {
-    /// A file ends before the packet that would make it longer than this many bytes, if it has one already.
+    /// A file ends before the packet that would make it longer than this many bytes, if it has one already. What is not known then, its
+    /// comments, may make it longer.
     pub size: Option<u64>,
     /// A file ends before the packet that is so much later than its first. Only packets end it.
     pub period: Option<Duration>,
