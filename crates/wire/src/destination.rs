@@ -60,7 +60,6 @@ impl Destination {
         Ok(Self { host, port })
     }
 
-    #[cfg(feature = "client")]
     pub(crate) fn endpoint(&self) -> Result<tonic::transport::Endpoint> {
         tonic::transport::Endpoint::from_shared(format!("http://{self}"))
             .map_err(|e| invalid(format!("destination {self} has no URI")).because(e))
@@ -168,7 +167,6 @@ mod tests {
             let destination = Destination::new(host, "65535").unwrap();
             assert_eq!(destination.to_string(), printed);
             assert_eq!(printed.parse::<Destination>().unwrap(), destination);
-            #[cfg(feature = "client")]
             destination.endpoint().unwrap();
         }
     }

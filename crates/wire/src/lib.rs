@@ -35,12 +35,17 @@
 //!
 //! # Features
 //!
+//! Without any, the crate is empty.
+//!
 //! - `client` (default): [`Snoopy`] and [`Output`].
 #![cfg_attr(feature = "server", doc = "- `server`: [`Receiver`], which takes both into a folder. Unix only.")]
 #![cfg_attr(not(feature = "server"), doc = "- `server`: `Receiver`, which takes both into a folder. Unix only.")]
 
+#[cfg(feature = "client")]
 mod destination;
+#[cfg(any(feature = "client", feature = "server"))]
 mod error;
+#[cfg(any(feature = "client", feature = "server"))]
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -52,15 +57,20 @@ mod error;
 mod generated;
 #[cfg(feature = "client")]
 mod link;
+#[cfg(any(feature = "client", feature = "server"))]
 mod name;
+#[cfg(any(feature = "client", feature = "server"))]
 mod output;
 #[cfg(feature = "server")]
 mod receiver;
 #[cfg(feature = "client")]
 mod snoopy;
 
+#[cfg(feature = "client")]
 pub use destination::Destination;
+#[cfg(any(feature = "client", feature = "server"))]
 pub use error::{Error, ErrorKind, Result};
+#[cfg(any(feature = "client", feature = "server"))]
 pub use output::{Ended, Ending, Header, RunId};
 #[cfg(feature = "client")]
 pub use output::{Output, OutputConfig};

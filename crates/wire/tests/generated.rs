@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-/// The code for one proto: the library's, each side behind its feature, or a server for the tests alone.
+/// The code for one proto: the library's, each side behind its feature, or the tests' own.
 fn generate(proto: &str, package: &str, for_tests: bool) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
     let files = protox::compile([proto], [&folder]).unwrap();
@@ -13,7 +13,7 @@ fn generate(proto: &str, package: &str, for_tests: bool) -> String {
     let builder =
         tonic_prost_build::configure().out_dir(out.path()).build_transport(false).emit_rerun_if_changed(false);
     let builder = if for_tests {
-        builder.build_client(false)
+        builder
     } else {
         builder
             .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
@@ -44,7 +44,7 @@ fn our_code_is_what_its_proto_gives() {
 }
 
 #[test]
-fn the_servers_of_the_tests_are_what_the_protos_give() {
+fn the_code_of_the_tests_is_what_the_protos_give() {
     check("snoopydataendpoint.proto", "protobuf", "tests/generated/protobuf.rs", true);
     check("podtrail_output.proto", "podtrail.output.v1", "tests/generated/output.rs", true);
 }

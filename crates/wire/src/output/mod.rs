@@ -5,6 +5,8 @@ mod client;
 #[cfg(feature = "client")]
 mod core;
 mod header;
+#[cfg(all(test, feature = "client"))]
+mod tests;
 
 #[cfg(feature = "client")]
 pub use client::{Output, OutputConfig};
