@@ -103,7 +103,7 @@ async fn nothing_is_lost_or_doubled_over_two_hundred_cuts() {
     for seed in 0..RUNS {
         let port = running.port;
         sending.spawn(async move {
-            let proxy = Proxy::start(port, CUTS, 150_000, u64::from(seed)).await;
+            let proxy = Proxy::start(port, CUTS, 200_000, u64::from(seed)).await;
             let output = random(6_000_000, u64::from(seed));
             let mut config = OutputConfig::default();
             config.buffer = 200_000;

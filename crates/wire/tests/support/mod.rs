@@ -66,7 +66,9 @@ impl Proxy {
             while let Ok((mut client, _)) = listener.accept().await {
                 let port = u16::try_from(target.load(Ordering::SeqCst)).unwrap();
                 let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
-                let cut = (left.load(Ordering::SeqCst) > 0).then(|| rng.random_range(0..longest));
+                // Some connections do not even get their first chunk through.
+                let shortest = if rng.random_ratio(1, 4) { 0 } else { longest / 4 };
+                let cut = (left.load(Ordering::SeqCst) > 0).then(|| rng.random_range(shortest..longest));
                 let (left, cuts, forward) = (Arc::clone(&left), Arc::clone(&cuts), Arc::clone(&forward));
                 let reset = rng.random();
                 tokio::spawn(async move {

@@ -1,0 +1,229 @@
+//! What a receiver refuses, and that nothing else is lost by it.
+
+#![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+#[rustfmt::skip]
+#[path = "generated/output.rs"]
+#[allow(dead_code, unused_qualifications, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+mod proto;
+#[rustfmt::skip]
+#[path = "generated/protobuf.rs"]
+#[allow(dead_code, unused_qualifications, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
+mod protobuf;
+
+use std::fs;
+use std::future::pending;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use podtrail_wire::{ErrorKind, Receiver, ReceiverLimits};
+use proto::message::Kind;
+use proto::output_client::OutputClient;
+use proto::{Ack, Chunk, End, Header, Message};
+use protobuf::PodData;
+use protobuf::data_endpoint_client::DataEndpointClient;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::codegen::tokio_stream::{self, wrappers::ReceiverStream};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+const OUT: &str = "shop_web-0_07070707070707070707070707070707.out";
+
+async fn serve(folder: &Path, limits: ReceiverLimits) -> Channel {
+    connect(listen(folder, limits).await).await
+}
+
+async fn listen(folder: &Path, limits: ReceiverLimits) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(Receiver::new(folder, limits).unwrap().serve(listener, pending()));
+    port
+}
+
+async fn connect(port: u16) -> Channel {
+    Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await.unwrap()
+}
+
+fn header() -> Header {
+    Header { run_id: vec![7; 16], namespace: "shop".to_owned(), pod: "web-0".to_owned(), ..Header::default() }
+}
+
+fn chunk(offset: u64, data: &[u8]) -> Kind {
+    Kind::Chunk(Chunk { offset, data: data.to_owned() })
+}
+
+/// A stream that stays open for more.
+async fn open(channel: &Channel, kinds: Vec<Option<Kind>>) -> (mpsc::Sender<Message>, Result<Streaming<Ack>, Status>) {
+    let (sender, messages) = mpsc::channel(16);
+    for kind in kinds {
+        sender.try_send(Message { kind }).unwrap();
+    }
+    let mut client = OutputClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
+    let answers = client.write(ReceiverStream::new(messages)).await;
+    (sender, answers.map(tonic::Response::into_inner))
+}
+
+/// What the stream ends with.
+async fn ends(answers: Result<Streaming<Ack>, Status>) -> Code {
+    let mut answers = match answers {
+        Ok(answers) => answers,
+        Err(status) => return status.code(),
+    };
+    loop {
+        match timeout(Duration::from_secs(20), answers.message()).await.expect("an end") {
+            Ok(Some(_)) => {}
+            Ok(None) => return Code::Ok,
+            Err(status) => return status.code(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_the_contract_is_refused_and_no_file_is_touched_elsewhere() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let channel = serve(&folder, ReceiverLimits::default()).await;
+    let with = |change: fn(&mut Header)| {
+        let mut header = header();
+        change(&mut header);
+        vec![Some(Kind::Header(header))]
+    };
+    let after = |kinds: Vec<Option<Kind>>| with(|_| {}).into_iter().chain(kinds).collect::<Vec<_>>();
+    let cases = [
+        vec![None],
+        vec![Some(chunk(0, b"a"))],
+        vec![Some(Kind::End(End::default()))],
+        with(|h| h.run_id = vec![7; 15]),
+        with(|h| h.run_id.clear()),
+        with(|h| h.namespace.clear()),
+        with(|h| h.namespace = "..".to_owned()),
+        with(|h| h.pod = "../web-0".to_owned()),
+        with(|h| h.pod = "a/b".to_owned()),
+        with(|h| h.pod = ".web-0".to_owned()),
+        with(|h| h.pod = "web\0".to_owned()),
+        with(|h| h.pod = "a".repeat(254)),
+        with(|h| h.cluster = "a".repeat(254)),
+        with(|h| h.container = "a".repeat(254)),
+        with(|h| h.node = "a".repeat(254)),
+        with(|h| h.tool = "a".repeat(4097)),
+        with(|h| h.arguments = vec![String::new(); 1025]),
+        with(|h| h.arguments = vec!["a".repeat(1 << 17), "a".to_owned()]),
+        with(|h| h.started_unix_nanos = -1),
+        with(|h| h.started_unix_nanos = i64::MAX),
+        after(vec![None]),
+        after(with(|_| {})),
+        after(vec![Some(chunk(1, b"a"))]),
+        after(vec![Some(chunk(u64::MAX, b"a"))]),
+        after(vec![Some(chunk(0, b""))]),
+        after(vec![Some(Kind::End(End { length: 1, ..End::default() }))]),
+        after(vec![Some(chunk(0, &vec![0; (4 << 20) + 1]))]),
+    ];
+    for case in cases {
+        let (_open, answers) = open(&channel, case.clone()).await;
+        assert_eq!(ends(answers).await, Code::InvalidArgument, "{:.300}", format!("{case:?}"));
+    }
+    assert_eq!(fs::read(folder.join(OUT)).unwrap(), b"", "no chunk of them was right");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn an_ended_run_takes_nothing_more_and_its_id_is_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let channel = serve(home.path(), ReceiverLimits::default()).await;
+    let end = Kind::End(End { length: 3, ..End::default() });
+    let (_open, answers) = open(&channel, vec![Some(Kind::Header(header())), Some(chunk(0, b"abc")), Some(end)]).await;
+    let mut answers = answers.unwrap();
+    let mut last = Ack::default();
+    while !last.ended {
+        last = answers.message().await.unwrap().unwrap();
+    }
+    assert_eq!(last.offset, 3);
+    let (_open, answers) = open(&channel, vec![Some(Kind::Header(header()))]).await;
+    assert_eq!(answers.unwrap().message().await.unwrap(), Some(last), "it is told again");
+    let (_open, answers) = open(&channel, vec![Some(Kind::Header(header())), Some(chunk(3, b"d"))]).await;
+    assert_eq!(ends(answers).await, Code::InvalidArgument);
+    let other = Header { tool: "ss".to_owned(), ..header() };
+    let (_open, answers) = open(&channel, vec![Some(Kind::Header(other))]).await;
+    assert_eq!(ends(answers).await, Code::AlreadyExists);
+    assert_eq!(fs::read(home.path().join(OUT)).unwrap(), b"abc");
+    assert_eq!(fs::metadata(home.path().join(OUT)).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_newer_stream_of_a_run_ends_the_older_one() {
+    let home = tempfile::tempdir().unwrap();
+    let channel = serve(home.path(), ReceiverLimits::default()).await;
+    let (_open, older) = open(&channel, vec![Some(Kind::Header(header())), Some(chunk(0, b"abc"))]).await;
+    let mut older = older.unwrap();
+    assert_eq!(older.message().await.unwrap().unwrap().offset, 0);
+    assert_eq!(older.message().await.unwrap().unwrap().offset, 3);
+    let (_open, newer) = open(&channel, vec![Some(Kind::Header(header()))]).await;
+    assert_eq!(newer.unwrap().message().await.unwrap().unwrap().offset, 3);
+    assert_eq!(ends(Ok(older)).await, Code::Aborted);
+    let second = serve(home.path(), ReceiverLimits::default()).await;
+    let (_open, answers) = open(&second, vec![Some(Kind::Header(header()))]).await;
+    assert_eq!(ends(answers).await, Code::Unavailable, "one receiver at a time");
+}
+
+#[tokio::test]
+async fn limits_hold() {
+    let home = tempfile::tempdir().unwrap();
+    let mut limits = ReceiverLimits::default();
+    (limits.streams, limits.file_bytes, limits.idle) = (1, 5, Duration::from_millis(300));
+    let port = listen(home.path(), limits).await;
+    let channel = connect(port).await;
+    let (_open, first) = open(&channel, vec![Some(Kind::Header(header())), Some(chunk(0, b"abc"))]).await;
+    // The limit is the receiver's; over the same connection HTTP/2 would let a second one wait.
+    let (_open2, second) = open(&connect(port).await, vec![]).await;
+    assert_eq!(ends(second).await, Code::ResourceExhausted);
+    assert_eq!(ends(first).await, Code::DeadlineExceeded);
+    let (_open, answers) = open(&channel, vec![Some(Kind::Header(header())), Some(chunk(3, b"def"))]).await;
+    assert_eq!(ends(answers).await, Code::OutOfRange);
+    assert_eq!(fs::read(home.path().join(OUT)).unwrap(), b"abc");
+    let mut snoopy = DataEndpointClient::new(channel);
+    let data = [b"abc", b"def"].map(|data| PodData { name: "web-0".to_owned(), data: data.to_vec() });
+    let mut answers = snoopy.export_pod_data(tokio_stream::iter(data)).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().message, "Received data for pod web-0");
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(fs::read(home.path().join("snoopy/web-0")).unwrap(), b"abc");
+}
+
+#[tokio::test]
+async fn snoopys_streams_append_and_no_name_escapes() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("folder");
+    fs::create_dir_all(folder.join("snoopy")).unwrap();
+    fs::write(home.path().join("outside"), "outside").unwrap();
+    symlink(home.path().join("outside"), folder.join("snoopy/link")).unwrap();
+    let mut snoopy = DataEndpointClient::new(serve(&folder, ReceiverLimits::default()).await);
+    for data in ["one,", "two,", "three"] {
+        let message = PodData { name: "web-0".to_owned(), data: data.into() };
+        let mut answers = snoopy.export_pod_data(tokio_stream::iter([message])).await.unwrap().into_inner();
+        assert_eq!(answers.message().await.unwrap().unwrap().message, "Received data for pod web-0");
+        assert_eq!(answers.message().await.unwrap(), None);
+    }
+    let file = folder.join("snoopy/web-0");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "one,two,three");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let long = "a".repeat(254);
+    for name in ["", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a\0b", "a\nb", "a..b", &long, "link"] {
+        let message = PodData { name: name.to_owned(), data: vec![0] };
+        let mut answers = snoopy.export_pod_data(tokio_stream::iter([message])).await.unwrap().into_inner();
+        let code = answers.message().await.unwrap_err().code();
+        let expected = if name == "link" { Code::Unavailable } else { Code::InvalidArgument };
+        assert_eq!(code, expected, "{name:?}");
+    }
+    assert_eq!(fs::read_to_string(home.path().join("outside")).unwrap(), "outside");
+    assert_eq!(fs::read_dir(folder.join("snoopy")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_an_error() {
+    let error = Receiver::new(Path::new("/nonexistent/folder"), ReceiverLimits::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Folder, "{error}");
+}
