@@ -1,5 +1,8 @@
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::OnceLock;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -208,12 +211,20 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As every call; not every runtime has it ([`Unsupported`](ErrorKind::Unsupported)).
+    /// As every call. Not every runtime has it ([`Unsupported`](ErrorKind::Unsupported)), which some tell only when the first event is
+    /// waited for.
     pub async fn events(&self) -> Result<Events> {
+        let mut runtime = self.runtime();
         let request = proto::GetEventsRequest::default();
-        let open = async |mut runtime: Runtime| runtime.get_container_events(request).await;
-        let stream = self.call("GetContainerEvents", "the runtime", open).await?;
-        Ok(Events::new(stream, self.endpoint.clone()))
+        let mut events = Events::new(async move { runtime.get_container_events(request).await }, self.endpoint.clone());
+        let mut version = pin!(self.version());
+        // A runtime in Go says nothing before the first event. One that answers a later call has got this one.
+        poll_fn(|context| match events.poll_open(context) {
+            Poll::Pending => version.as_mut().poll(context).map_ok(drop),
+            opened => opened,
+        })
+        .await?;
+        Ok(events)
     }
 
     /// Where a sandbox's network namespace is, by what the runtime says of it or, where that is nothing, of its running containers.
@@ -256,14 +267,17 @@ impl Client {
         self.connection.get().map_or(0, Connection::peer)
     }
 
+    fn runtime(&self) -> Runtime {
+        self.connection.get_or_init(|| Connection::new(&self.endpoint)).runtime.clone()
+    }
+
     async fn call<T>(
         &self,
         call: &str,
         object: &str,
         request: impl AsyncFnOnce(Runtime) -> Result<Response<T>, Status>,
     ) -> Result<T> {
-        let runtime = self.connection.get_or_init(|| Connection::new(&self.endpoint)).runtime.clone();
-        match timeout(self.config.timeout, request(runtime)).await {
+        match timeout(self.config.timeout, request(self.runtime())).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(Error::answered(call, object, &self.endpoint, status)),
             Err(_elapsed) => Err(Error::late(call, object, &self.endpoint)),

@@ -1,7 +1,10 @@
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
-use tonic::Streaming;
+use tonic::{Response, Status, Streaming};
 
 use crate::generated::{ContainerEventResponse, ContainerEventType};
 use crate::sandbox::{Sandbox, SandboxStatus, time};
@@ -41,33 +44,64 @@ pub struct Event {
 ///
 /// Nothing is kept here but the event that is being read: who does not read makes the runtime wait, or drop events.
 pub struct Events {
-    stream: Streaming<ContainerEventResponse>,
+    stream: Stream,
     endpoint: Endpoint,
 }
 
+type Opened = Result<Response<Streaming<ContainerEventResponse>>, Status>;
+
+enum Stream {
+    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Open(Box<Streaming<ContainerEventResponse>>),
+    Ended,
+}
+
 impl Events {
-    pub(crate) const fn new(stream: Streaming<ContainerEventResponse>, endpoint: Endpoint) -> Self {
-        Self { stream, endpoint }
+    pub(crate) fn new(opening: impl Future<Output = Opened> + Send + 'static, endpoint: Endpoint) -> Self {
+        Self { stream: Stream::Opening(Box::pin(opening)), endpoint }
     }
 
     /// Waits for the next event, as long as it takes; `None` when the runtime ends the stream. May be dropped while it waits.
     ///
     /// # Errors
     ///
-    /// If the connection is lost, or what comes is none of CRI v1.
+    /// If the runtime does not have events after all, the connection is lost, or what comes is none of CRI v1.
     pub async fn next(&mut self) -> Result<Option<Event>> {
-        let answered = |status| Error::answered("GetContainerEvents", "the runtime", &self.endpoint, status);
-        let Some(event) = self.stream.message().await.map_err(answered)? else { return Ok(None) };
-        let change = match ContainerEventType::try_from(event.container_event_type) {
-            Ok(ContainerEventType::ContainerCreatedEvent) => Change::Created,
-            Ok(ContainerEventType::ContainerStartedEvent) => Change::Started,
-            Ok(ContainerEventType::ContainerStoppedEvent) => Change::Stopped,
-            Ok(ContainerEventType::ContainerDeletedEvent) => Change::Deleted,
-            Err(_) => Change::Other,
-        };
-        let sandbox = event.pod_sandbox_status.map(|status| Ok(SandboxStatus::stated(status)?.sandbox)).transpose()?;
-        Ok(Some(Event { id: event.container_id, change, at: time(event.created_at), sandbox }))
+        poll_fn(|context| self.poll_open(context)).await?;
+        let Stream::Open(stream) = &mut self.stream else { return Ok(None) };
+        match stream.message().await {
+            Ok(Some(event)) => read(event).map(Some),
+            ended => {
+                self.stream = Stream::Ended;
+                ended.map(|_| None).map_err(|status| self.refused(status))
+            }
+        }
     }
+
+    pub(crate) fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let Stream::Opening(opening) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        let opened = ready!(opening.as_mut().poll(context));
+        self.stream = Stream::Ended;
+        let stream = opened.map_err(|status| self.refused(status))?;
+        self.stream = Stream::Open(Box::new(stream.into_inner()));
+        Poll::Ready(Ok(()))
+    }
+
+    fn refused(&self, status: Status) -> Error {
+        Error::answered("GetContainerEvents", "the runtime", &self.endpoint, status)
+    }
+}
+
+fn read(event: ContainerEventResponse) -> Result<Event> {
+    let change = match ContainerEventType::try_from(event.container_event_type) {
+        Ok(ContainerEventType::ContainerCreatedEvent) => Change::Created,
+        Ok(ContainerEventType::ContainerStartedEvent) => Change::Started,
+        Ok(ContainerEventType::ContainerStoppedEvent) => Change::Stopped,
+        Ok(ContainerEventType::ContainerDeletedEvent) => Change::Deleted,
+        Err(_) => Change::Other,
+    };
+    let sandbox = event.pod_sandbox_status.map(|status| Ok(SandboxStatus::stated(status)?.sandbox)).transpose()?;
+    Ok(Event { id: event.container_id, change, at: time(event.created_at), sandbox })
 }
 
 impl fmt::Debug for Events {

@@ -134,9 +134,12 @@ impl Client {
     fn open(&self, location: &Location) -> Result<Netns> {
         let cannot = |e: io::Error| {
             let file = location.file(&self.config().proc);
-            let hint = match e.kind() {
-                io::ErrorKind::PermissionDenied => ": CAP_SYS_ADMIN is missing, or for a process CAP_SYS_PTRACE",
-                io::ErrorKind::NotFound => ": is the node's folder mounted here?",
+            let hint = match (e.kind(), location) {
+                (io::ErrorKind::PermissionDenied, Location::Process(_)) => ": CAP_SYS_PTRACE is missing",
+                (io::ErrorKind::NotFound, Location::Process(_)) => {
+                    ": has it ended, or is /proc that of another pid namespace?"
+                }
+                (io::ErrorKind::NotFound, _) => ": is the node's folder mounted here?",
                 _ => "",
             };
             Error::caused(
@@ -163,7 +166,10 @@ impl Client {
         let descriptor = descriptor.map_err(|e| cannot(e.into()))?;
         Netns::adopt(descriptor).map_err(|e| {
             let file = location.file(&self.config().proc);
-            let what = format!("what the runtime says is the network namespace is none: {}", file.display());
+            let file = file.display();
+            let what = format!(
+                "{file} is no network namespace here: in a container, mount it with HostToContainer propagation"
+            );
             Error::caused(ErrorKind::Namespace, what, e)
         })
     }

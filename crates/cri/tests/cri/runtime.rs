@@ -234,13 +234,23 @@ async fn events_come_in_their_order_until_the_runtime_ends() {
         created_at: 5,
         pod_sandbox_status,
     };
-    fake.state().events = vec![event(1, status), event(3, None), event(77, None)];
-    let mut events = fake.client().events().await.unwrap();
-    for (change, has_sandbox) in [(Change::Started, true), (Change::Deleted, false), (Change::Other, false)] {
-        let event = events.next().await.unwrap().unwrap();
-        assert_eq!((&*event.id, event.change, event.sandbox.is_some()), ("cc", change, has_sandbox));
+    let mut config = Config::default();
+    config.timeout = Duration::from_millis(200);
+    let client = fake.client_with(config);
+    for quiet in [Duration::ZERO, Duration::from_millis(400)] {
+        fake.state().quiet = quiet;
+        fake.state().events = vec![event(1, status.clone()), event(3, None), event(77, None)];
+        let mut events = client.events().await.unwrap();
+        if !quiet.is_zero() {
+            tokio::time::timeout(quiet / 4, events.next()).await.expect_err("nothing is said yet");
+        }
+        for (change, has_sandbox) in [(Change::Started, true), (Change::Deleted, false), (Change::Other, false)] {
+            let event = events.next().await.unwrap().unwrap();
+            assert_eq!((&*event.id, event.change, event.sandbox.is_some()), ("cc", change, has_sandbox));
+        }
+        assert!(events.next().await.unwrap().is_none());
+        assert!(events.next().await.unwrap().is_none());
     }
-    assert!(events.next().await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ pub(crate) struct State {
     /// With their sandboxes' ids.
     pub(crate) containers: Vec<(String, ContainerStatusResponse)>,
     pub(crate) events: Vec<ContainerEventResponse>,
+    /// How long the first event takes, before which the stream's headers are not sent either: as runtimes in Go do it.
+    pub(crate) quiet: Duration,
     /// The names of the calls so far.
     pub(crate) calls: Vec<&'static str>,
     /// What listings were asked for.
@@ -288,6 +290,8 @@ impl RuntimeService for Service {
         &self,
         _: Request<GetEventsRequest>,
     ) -> Result<Response<Self::GetContainerEventsStream>, Status> {
+        let quiet = self.0.lock().unwrap().quiet;
+        tokio::time::sleep(quiet).await;
         self.answer("GetContainerEvents", |state| {
             let events = std::mem::take(&mut state.events).into_iter().map(Ok);
             Some(Box::pin(stream::iter(events)) as BoxStream<_>)
