@@ -25,7 +25,8 @@ pub struct Config {
     /// runtime says are below it.
     pub root: PathBuf,
     /// Where the process file system of the runtime's pid namespace is mounted: `/proc`, or in a container without `hostPID` the
-    /// folder that the node's is mounted on, such as `/host/proc`.
+    /// folder that the node's is mounted on, such as `/host/proc`. There a namespace is also opened through the sandbox's process, where
+    /// the path that the runtime says is not mounted.
     pub proc: PathBuf,
 }
 

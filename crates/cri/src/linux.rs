@@ -57,8 +57,12 @@ impl Client {
     /// As [`namespace_of`](Self::namespace_of). If the namespace cannot be opened ([`Namespace`](ErrorKind::Namespace)), or the sandbox
     /// is another, has stopped or moved meanwhile ([`SandboxChanged`](ErrorKind::SandboxChanged)).
     pub async fn open_namespace(&self, sandbox: &SandboxStatus) -> Result<Netns> {
-        let location = self.namespace_of(sandbox).await?;
-        let opened = self.open(&location);
+        let mut location = self.namespace_of(sandbox).await?;
+        let mut opened = self.open(&location);
+        let by_process = opened.as_ref().err().and_then(|_| self.process_instead(&location, sandbox));
+        if let Some(process) = &by_process {
+            (location, opened) = (process.clone(), self.open(process));
+        }
 
         let id = &sandbox.sandbox.id;
         let changed =
@@ -70,7 +74,13 @@ impl Client {
         if again.sandbox.uid != sandbox.sandbox.uid || again.sandbox.created != sandbox.sandbox.created {
             return Err(changed("is another now"));
         }
-        match self.namespace_of(&again).await {
+        let still = match by_process {
+            Some(_) => {
+                again.info()?.unwrap_or_default().pid.map(Location::Process).ok_or_else(|| changed("has stopped"))
+            }
+            None => self.namespace_of(&again).await,
+        };
+        match still {
             Ok(still) if still == location => {}
             Err(e) if e.kind() != ErrorKind::NotReady => return Err(e),
             Err(_) => return Err(changed("has stopped")),
@@ -129,6 +139,14 @@ impl Client {
             Error::new(ErrorKind::Process, format!("the runtime does not say which process container {container} is"))
         };
         info.pid.map(Some).ok_or_else(unsaid)
+    }
+
+    /// The sandbox's process, where its path is not mounted but the node's process file system is: podtracer's manifests have it so.
+    fn process_instead(&self, location: &Location, sandbox: &SandboxStatus) -> Option<Location> {
+        let is_path = matches!(location, Location::Path(_)) && !sandbox.host_network;
+        let is_mounted = self.config().proc != Path::new("/proc");
+        let info = (is_path && is_mounted).then(|| sandbox.info().ok().flatten()).flatten()?;
+        info.pid.map(Location::Process)
     }
 
     fn open(&self, location: &Location) -> Result<Netns> {

@@ -93,6 +93,29 @@ async fn a_namespace_is_opened_by_a_process_where_its_file_system_is_mounted() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_not_mounted_is_replaced_by_the_process_where_that_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let proc = folder.path().join("proc");
+    std::os::unix::fs::symlink("/proc", &proc).unwrap();
+    let fake = Fake::start();
+    let info = format!(
+        r#"{{"pid":{},"runtimeSpec":{{"linux":{{"namespaces":[{{"type":"network","path":"/nowhere/cni-1"}}]}}}}}}"#,
+        std::process::id()
+    );
+    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", &info)];
+    for (proc, is_there) in [(proc, true), ("/proc".into(), false)] {
+        let mut config = Config::default();
+        config.proc = proc;
+        let client = fake.client_with(config);
+        let status = client.sandbox_of(&web()).await.unwrap();
+        match client.open_namespace(&status).await {
+            Ok(netns) => assert!(is_there && netns == Netns::current().unwrap()),
+            Err(e) => assert!(!is_there && e.kind() == ErrorKind::Namespace, "{e}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_namespace_is_not_opened() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = |path: &str| {
