@@ -22,7 +22,7 @@ use podtrail_netns::{Capture, CaptureConfig, Filter, InterfaceInfo, Netns, Recor
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
 const PACKETS: usize = 1_000_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const RING: usize = 64 << 20;
 /// With its headers a packet has 60 bytes.
 const PAYLOAD: [u8; 18] = [7; 18];

@@ -28,29 +28,24 @@ pub enum ErrorKind {
     /// The program cannot be started: it is not found, is none, or may not be executed.
     Program,
     /// What was asked for is out of bounds.
-    #[cfg(feature = "capture")]
     Config,
     /// Packets cannot be captured.
-    #[cfg(feature = "capture")]
     Capture,
     /// There is no such interface, it is gone, or it is of a type that cannot be captured.
-    #[cfg(feature = "capture")]
     Interface,
     /// A text is no filter.
-    #[cfg(feature = "capture")]
     Filter,
     /// libpcap, which compiles filters, cannot be loaded.
-    #[cfg(feature = "capture")]
     Library,
+    /// A file is not as pcapng or pcap should be.
+    Damaged,
     /// An input cannot be read.
-    #[cfg(feature = "capture")]
     Read,
     /// An output cannot be written.
-    #[cfg(feature = "capture")]
     Write,
     /// The kernel does not tell what is in the namespace; its error is the source.
     Refused,
-    /// What the kernel told, or what a file holds, is not understood.
+    /// What the kernel told is not understood.
     Malformed,
     /// What is in the namespace changed again and again while it was read.
     Interrupted,

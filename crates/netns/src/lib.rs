@@ -40,12 +40,14 @@
 //! It configures nothing in a namespace. No thread of the caller ever changes its namespace.
 //!
 //! On other systems than Linux there are no network namespaces: everything that would open or make one is an error of the kind
-//! [`Unsupported`](ErrorKind::Unsupported), and features add nothing.
+//! [`Unsupported`](ErrorKind::Unsupported). Of the features there is only what reads and writes files.
 //!
 //! # Features
 //!
-//! - `inspect`: what is in a namespace, without executing anything there.
-//! - `capture`: packets of a namespace, and files of packets.
+//! - `inspect`: what is in a namespace (interfaces, addresses, routes, neighbours, sockets), without executing anything there.
+//! - `capture`: packets of a namespace through a ring that the kernel fills (`Capture`, with `CAP_NET_RAW`), and as pcapng: written
+//!   (`PcapngWriter`, `Recorder`), read (`PcapngReader`, classic pcap too) and given comments (`annotate`). A `Filter` is libpcap's,
+//!   which is loaded when there is one, and not linked. Files are read and written on every system.
 
 mod capabilities;
 #[cfg(feature = "capture")]

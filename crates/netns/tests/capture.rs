@@ -156,7 +156,7 @@ fn interfaces_are_chosen_by_name_and_later_ones_are_captured_too() {
     for to in ["127.0.0.1:6001", "10.78.0.2:6001", "10.77.0.2:6001"] {
         socket.send_to(b"!", to).unwrap();
     }
-    let mut names = |capture: &mut Capture| {
+    let names = |capture: &mut Capture| {
         let (handle, mut names) = (capture.handle(), Vec::new());
         rest(capture, |packet| {
             // The question for the neighbour, or the packet; not IPv6 of the new device.
@@ -227,6 +227,22 @@ fn a_tag_that_was_taken_out_is_put_back() {
         }
     });
     assert_eq!(tagged, 1);
+}
+
+#[test]
+fn the_capability_that_is_missing_is_named() {
+    let Some(pair) = Pair::new() else { return };
+    // Of this thread alone, and of those that it starts.
+    let error = thread::spawn(move || {
+        let mut sets = rustix::thread::capabilities(None).unwrap();
+        sets.effective.remove(rustix::thread::CapabilitySet::NET_RAW);
+        rustix::thread::set_capabilities(None, sets).unwrap();
+        Capture::open(&pair.here, &CaptureConfig::default()).unwrap_err()
+    })
+    .join()
+    .unwrap();
+    assert_eq!(error.kind(), ErrorKind::MissingCapability);
+    assert!(error.to_string().contains("CAP_NET_RAW"), "{error}");
 }
 
 #[test]

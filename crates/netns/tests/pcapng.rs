@@ -217,7 +217,7 @@ fn stamps_of_every_resolution_are_exact() {
         0xff,
         i64::MIN,
         u64::MAX,
-        i128::from(i64::MIN) * 1_000_000_000 + (i128::from(u64::MAX) * 1_000_000_000 >> 127),
+        i128::from(i64::MIN) * 1_000_000_000 + ((i128::from(u64::MAX) * 1_000_000_000) >> 127),
     );
 }
 
@@ -248,7 +248,7 @@ fn a_pcap_is_read_in_both_orders_with_both_stamps() {
             }
             assert_eq!(packets, 2);
             let cut = annotate(&pcap[..pcap.len() - 1], Vec::new(), |_, _, _| [""; 0]).unwrap_err();
-            assert_eq!(cut.kind(), ErrorKind::Malformed);
+            assert_eq!(cut.kind(), ErrorKind::Damaged);
         }
     }
 }
@@ -263,7 +263,7 @@ fn what_is_damaged_is_refused_with_its_place() {
                 Err(e) => break e,
             }
         };
-        assert_eq!(error.kind(), ErrorKind::Malformed);
+        assert_eq!(error.kind(), ErrorKind::Damaged);
         assert!(error.to_string().contains(place), "{error}");
     };
     let mut blocks = Blocks::new(false);

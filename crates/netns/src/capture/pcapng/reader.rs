@@ -59,7 +59,7 @@ impl<R: Read> PcapngReader<R> {
     /// # Errors
     ///
     /// If the input fails ([`ErrorKind::Read`]), or is neither pcapng nor pcap, ends within a block, or has one that is longer than 16 MiB or
-    /// not as it should be ([`ErrorKind::Malformed`]). Nothing more is read after that.
+    /// not as it should be ([`ErrorKind::Damaged`]). Nothing more is read after that.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<PcapngBlock<'_>>> {
         let offset = self.offset;
@@ -102,7 +102,7 @@ impl<R: Read> PcapngReader<R> {
             }
         };
         let contents = Contents::parse(kind, &self.body, self.is_big_endian, &mut self.interfaces)
-            .map_err(|why| malformed(offset, why))?;
+            .map_err(|why| damaged(offset, why))?;
         self.state = next;
         Ok(Some(PcapngBlock { kind, offset, is_big_endian: self.is_big_endian, body: &self.body, contents }))
     }
@@ -117,23 +117,23 @@ impl<R: Read> PcapngReader<R> {
             self.is_big_endian = match u32::from_le_bytes(order) {
                 format::BYTE_ORDER => false,
                 swapped if swapped.swap_bytes() == format::BYTE_ORDER => true,
-                _ => return Err(malformed(offset, "a section has no byte order")),
+                _ => return Err(damaged(offset, "a section has no byte order")),
             };
         }
         let length = self.number(length) as usize;
         if !(HEADER + TRAILER..=MAX_BLOCK).contains(&length) || !length.is_multiple_of(4) {
-            return Err(malformed(offset, "a block is of no length that a block has, or longer than 16 MiB"));
+            return Err(damaged(offset, "a block is of no length that a block has, or longer than 16 MiB"));
         }
         self.body.clear();
         let mut left = length - HEADER - TRAILER;
         if is_section {
             self.body.extend(order);
-            left = left.checked_sub(order.len()).ok_or_else(|| malformed(offset, "a section's header is too short"))?;
+            left = left.checked_sub(order.len()).ok_or_else(|| damaged(offset, "a section's header is too short"))?;
         }
         self.fill(offset, left)?;
         let trailer: [u8; 4] = self.rest(offset)?;
         if self.number(trailer) as usize != length {
-            return Err(malformed(offset, "a block has another length at its end"));
+            return Err(damaged(offset, "a block has another length at its end"));
         }
         Ok(self.number(first))
     }
@@ -146,7 +146,7 @@ impl<R: Read> PcapngReader<R> {
             (PCAP_NANOSECONDS, _) => (false, 9),
             (_, PCAP_MICROSECONDS) => (true, 6),
             (_, PCAP_NANOSECONDS) => (true, 9),
-            _ => return Err(malformed(0, "it is neither pcapng nor pcap")),
+            _ => return Err(damaged(0, "it is neither pcapng nor pcap")),
         };
         let rest: [u8; PCAP_HEADER - 4] = self.rest(0)?;
         let word = |at| word(&rest, at, is_big_endian).expect("the header is longer");
@@ -162,7 +162,7 @@ impl<R: Read> PcapngReader<R> {
         let word = |at| word(&header, at, pcap.is_big_endian).expect("the header is longer");
         let (seconds, fraction, captured, original) = (word(0), word(4), word(8), word(12));
         if captured as usize > MAX_BLOCK - 64 {
-            return Err(malformed(offset, "a packet is longer than 16 MiB"));
+            return Err(damaged(offset, "a packet is longer than 16 MiB"));
         }
         let stamp = u64::from(seconds) * 10_u64.pow(pcap.digits.into()) + u64::from(fraction);
         self.body.clear();
@@ -180,7 +180,7 @@ impl<R: Read> PcapngReader<R> {
 
     /// What the block at `offset` must have next.
     fn rest<const N: usize>(&mut self, offset: u64) -> Result<[u8; N]> {
-        self.array(offset)?.ok_or_else(|| malformed(offset, "it ends within a block"))
+        self.array(offset)?.ok_or_else(|| damaged(offset, "it ends within a block"))
     }
 
     /// `None` at the end of the input.
@@ -189,7 +189,7 @@ impl<R: Read> PcapngReader<R> {
         while length < N {
             match self.input.read(&mut bytes[length..]) {
                 Ok(0) if length == 0 => return Ok(None),
-                Ok(0) => return Err(malformed(offset, "it ends within a block")),
+                Ok(0) => return Err(damaged(offset, "it ends within a block")),
                 Ok(n) => length += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(cannot_read(e)),
@@ -203,12 +203,12 @@ impl<R: Read> PcapngReader<R> {
     fn fill(&mut self, offset: u64, length: usize) -> Result<()> {
         let read = (&mut self.input).take(length as u64).read_to_end(&mut self.body).map_err(cannot_read)?;
         self.offset += read as u64;
-        if read == length { Ok(()) } else { Err(malformed(offset, "it ends within a block")) }
+        if read == length { Ok(()) } else { Err(damaged(offset, "it ends within a block")) }
     }
 }
 
-fn malformed(offset: u64, why: &str) -> Error {
-    Error::new(ErrorKind::Malformed, format!("the capture is damaged at byte {offset}: {why}"), None)
+fn damaged(offset: u64, why: &str) -> Error {
+    Error::new(ErrorKind::Damaged, format!("the capture is damaged at byte {offset}: {why}"), None)
 }
 
 fn cannot_read(e: io::Error) -> Error {
