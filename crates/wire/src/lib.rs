@@ -7,7 +7,8 @@
 //!
 //! Both have the same shape: `connect`, `send` as often as there is output, `drive` while there is none, `finish`.
 //!
-//! ```no_run
+#![cfg_attr(feature = "client", doc = "```no_run")]
+#![cfg_attr(not(feature = "client"), doc = "```ignore")]
 //! use podtrail_wire::{Destination, Ended, Ending, Header, Output, OutputConfig, RunId, Snoopy, SnoopyLimits};
 //!
 //! # async fn example(random: [u8; 16]) -> podtrail_wire::Result<()> {
@@ -38,8 +39,12 @@
 //! Without any, the crate is empty.
 //!
 //! - `client` (default): [`Snoopy`] and [`Output`].
-#![cfg_attr(feature = "server", doc = "- `server`: [`Receiver`], which takes both into a folder. Unix only.")]
-#![cfg_attr(not(feature = "server"), doc = "- `server`: `Receiver`, which takes both into a folder. Unix only.")]
+//! - `server`: [`Receiver`], which takes both into a folder. Unix only.
+
+#![cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(rustdoc::broken_intra_doc_links, reason = "the front page names what every feature has")
+)]
 
 #[cfg(feature = "client")]
 mod destination;

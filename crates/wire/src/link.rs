@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::codegen::tokio_stream::Stream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Response, Status, Streaming};
 
 use crate::{Destination, Error, ErrorKind, Result};
@@ -58,10 +58,11 @@ pub(crate) enum Event<A> {
 }
 
 /// A connection of its own to the destination.
-pub(crate) async fn channel(destination: &Destination, endpoint: Endpoint, within: Duration) -> Result<Channel> {
+pub(crate) async fn channel(destination: &Destination, within: Duration) -> Result<Channel> {
     let failed = || Error::new(ErrorKind::Connect, format!("cannot connect to {destination}"));
     // Answers are as small as requests: waiting to send more at once would only delay them.
-    let endpoint = endpoint.tcp_nodelay(true).tcp_keepalive(Some(Duration::from_secs(30)));
+    // No HTTP/2 pings: gRPC servers in Go take them for an attack when they come more often than every 5 minutes.
+    let endpoint = destination.endpoint()?.tcp_nodelay(true).tcp_keepalive(Some(Duration::from_secs(30)));
     match timeout(within, endpoint.connect()).await {
         Ok(connected) => connected.map_err(|e| failed().because(e)),
         Err(_elapsed) => Err(failed().because(format!("no answer within {within:?}"))),

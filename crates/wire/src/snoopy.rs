@@ -56,8 +56,7 @@ impl Snoopy {
     /// [`ErrorKind::Invalid`] for a name that could not be a file's, [`ErrorKind::Connect`] if nobody answers.
     pub async fn connect(destination: &Destination, pod: &str, limits: SnoopyLimits) -> Result<Self> {
         check_name("pod", pod)?;
-        // No HTTP/2 pings: gRPC servers in Go take them for an attack when they come more often than every 5 minutes.
-        let channel = link::channel(destination, destination.endpoint()?, limits.connect).await?;
+        let channel = link::channel(destination, limits.connect).await?;
         let mut client = DataEndpointClient::new(channel).max_decoding_message_size(LONGEST_ANSWER);
         let link = Link::open(|requests| Box::pin(async move { client.export_pod_data(requests).await }));
         Ok(Self {

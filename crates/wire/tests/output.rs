@@ -16,7 +16,10 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use podtrail_wire::{Ended, Ending, Error, ErrorKind, Header, Output, OutputConfig, Receiver, ReceiverLimits, RunId};
+use podtrail_wire::{
+    Ended, Ending, Error, ErrorKind, Header, Output, OutputConfig, Receiver, ReceiverLimits, RunId, Snoopy,
+    SnoopyLimits,
+};
 use support::{Proxy, destination, pieces, random};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -91,6 +94,44 @@ async fn a_run_arrives_with_its_description() {
     );
     drop(running.stop);
     timeout(MINUTE, running.served).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_quiet_run_gets_its_bytes_through_while_it_is_driven() {
+    let home = tempfile::tempdir().unwrap();
+    let running = receiver(home.path()).await;
+    let proxy = Proxy::start(running.port, 1, 30_000, 3).await;
+    let mut stream = loop {
+        if let Ok(stream) = Output::connect(&destination(proxy.port), header(1), OutputConfig::default()).await {
+            break stream;
+        }
+    };
+    let output = random(50_000, 1);
+    stream.send(&output).await.unwrap();
+    let driving = async {
+        while stream.acknowledged() < 50_000 {
+            // Given up and taken up again at any moment.
+            assert!(timeout(Duration::from_millis(30), stream.drive()).await.is_err(), "it goes on");
+        }
+    };
+    timeout(MINUTE, driving).await.unwrap();
+    assert_eq!(proxy.cuts.load(Ordering::SeqCst), 1);
+    assert!(file(home.path(), 1, "out") == output);
+}
+
+#[tokio::test]
+async fn a_receiver_takes_snoopys_stream_too() {
+    let home = tempfile::tempdir().unwrap();
+    let running = receiver(home.path()).await;
+    let output = random(3_000_000, 1);
+    for part in output.chunks(1_000_000) {
+        let mut snoopy = Snoopy::connect(&destination(running.port), "web-0", SnoopyLimits::default()).await.unwrap();
+        for piece in pieces(part, 100_000, 1) {
+            snoopy.send(piece).await.unwrap();
+        }
+        snoopy.finish().await.unwrap();
+    }
+    assert!(fs::read(home.path().join("snoopy/web-0")).unwrap() == output);
 }
 
 #[tokio::test(flavor = "multi_thread")]

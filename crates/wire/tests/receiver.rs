@@ -215,7 +215,7 @@ async fn snoopys_streams_append_and_no_name_escapes() {
         let message = PodData { name: name.to_owned(), data: vec![0] };
         let mut answers = snoopy.export_pod_data(tokio_stream::iter([message])).await.unwrap().into_inner();
         let code = answers.message().await.unwrap_err().code();
-        let expected = if name == "link" { Code::Unavailable } else { Code::InvalidArgument };
+        let expected = if name == "link" { Code::FailedPrecondition } else { Code::InvalidArgument };
         assert_eq!(code, expected, "{name:?}");
     }
     assert_eq!(fs::read_to_string(home.path().join("outside")).unwrap(), "outside");

@@ -12,9 +12,6 @@ use crate::generated::output::{self as proto, Ack, Message};
 use crate::link::{self, LONGEST_ANSWER, Link};
 use crate::{Destination, Error, ErrorKind, Result};
 
-/// How often a quiet connection is asked whether it is still there.
-const PING: Duration = Duration::from_secs(10);
-
 /// What bounds an [`Output`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -60,8 +57,10 @@ pub struct Output {
     connection: Connection,
     made: Instant,
     /// Why the last connection failed.
-    last: Option<Error>,
+    last: Option<(ErrorKind, BoxError)>,
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 type Dialling = Pin<Box<dyn Future<Output = Result<Box<Link<Message, Ack>>>> + Send>>;
 
@@ -103,10 +102,7 @@ impl Output {
         while !output.core.is_greeted() {
             output.step().await?;
             if output.core.failures() > 0 {
-                return Err(output
-                    .last
-                    .take()
-                    .unwrap_or_else(|| output.error(ErrorKind::Stalled, "the receiver does not answer")));
+                return Err(output.failed("the stream cannot be opened"));
             }
         }
         Ok(output)
@@ -174,7 +170,7 @@ impl Output {
                 self.connection = Connection::Up(link);
                 self.core.opened(now);
             }
-            Some(Event::Dialled(Err(error))) => self.lose(error, now),
+            Some(Event::Dialled(Err(error))) => self.lose(error.kind(), error, now),
             Some(Event::Link(link::Event::Room)) => {}
             Some(Event::Link(link::Event::Answer(answer))) => return self.on_answer(answer, now),
         }
@@ -191,18 +187,18 @@ impl Output {
                 Err(self.error(ErrorKind::Refused, "the receiver refused the stream").because(status))
             }
             Err(status) => {
-                self.lose(self.error(ErrorKind::Lost, "the connection was cut").because(status), now);
+                self.lose(ErrorKind::Lost, status, now);
                 Ok(())
             }
             Ok(None) => {
-                self.lose(self.error(ErrorKind::Lost, "the receiver ended the stream early"), now);
+                self.lose(ErrorKind::Lost, "the receiver ended the stream early", now);
                 Ok(())
             }
         }
     }
 
-    fn lose(&mut self, why: Error, now: Duration) {
-        self.last = Some(why);
+    fn lose(&mut self, kind: ErrorKind, why: impl Into<BoxError>, now: Duration) {
+        self.last = Some((kind, why.into()));
         self.connection = Connection::Down;
         self.core.lost(now);
     }
@@ -216,17 +212,12 @@ impl Output {
             }
             Due::HangUp => {
                 self.connection = Connection::Down;
-                self.last = Some(self.error(ErrorKind::Stalled, "the receiver does not answer"));
+                let why = format!("no answer within {:?}", self.config.answer);
+                self.last = Some((ErrorKind::Stalled, why.into()));
                 Ok(())
             }
             Due::GiveUp => {
-                let kind = self.last.as_ref().map_or(ErrorKind::Stalled, Error::kind);
-                let patience = self.config.patience;
-                let error = self.error(kind, &format!("nothing was acknowledged within {patience:?}: given up"));
-                Err(match self.last.take() {
-                    Some(last) => error.because(last),
-                    None => error,
-                })
+                Err(self.failed(&format!("nothing was acknowledged within {:?}: given up", self.config.patience)))
             }
         }
     }
@@ -246,13 +237,20 @@ impl Output {
     fn dial(&self) -> Dialling {
         let (destination, within, header) = (self.destination.clone(), self.config.connect, self.header.to_message());
         Box::pin(async move {
-            let endpoint = destination.endpoint()?.http2_keep_alive_interval(PING).keep_alive_timeout(PING);
-            let channel = link::channel(&destination, endpoint, within).await?;
+            let channel = link::channel(&destination, within).await?;
             let mut client = OutputClient::new(channel).max_decoding_message_size(LONGEST_ANSWER);
             let link = Link::open(|requests| Box::pin(async move { client.write(requests).await }));
             link.requests.try_send(header).expect("an empty queue has room");
             Ok(Box::new(link))
         })
+    }
+
+    /// The error of a stream whose last connection failed.
+    fn failed(&mut self, what: &str) -> Error {
+        match self.last.take() {
+            Some((kind, why)) => self.error(kind, what).because(why),
+            None => self.error(ErrorKind::Stalled, what),
+        }
     }
 
     fn error(&self, kind: ErrorKind, what: &str) -> Error {

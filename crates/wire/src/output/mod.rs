@@ -5,7 +5,8 @@ mod client;
 #[cfg(feature = "client")]
 mod core;
 mod header;
-#[cfg(all(test, feature = "client"))]
+#[cfg(test)]
+#[cfg(feature = "client")]
 mod tests;
 
 #[cfg(feature = "client")]

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, open, openat, renameat, unlinkat};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::runs::Turn;
@@ -22,18 +23,14 @@ pub(super) struct Folder(OwnedFd);
 
 impl Folder {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Self::open_at(CWD, path)
-    }
-
-    fn open_at(parent: impl std::os::fd::AsFd, path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(openat(parent, path, flags, Mode::empty())?))
+        Ok(Self(open(path, flags, Mode::empty())?))
     }
 
     /// A folder in this one, made if it is missing.
     pub(super) fn within(&self, name: &str) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::RWXU) {
-            Err(rustix::io::Errno::EXIST) => {}
+            Err(Errno::EXIST) => {}
             made => made?,
         }
         fsync(&self.0)?;
@@ -49,11 +46,12 @@ impl Folder {
     fn file(&self, name: &str, how: OFlags) -> io::Result<File> {
         // Should it be a pipe, opening it must not wait.
         let how = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = File::from(openat(&self.0, name, how, Mode::RUSR | Mode::WUSR)?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is not a regular file")));
-        }
-        Ok(file)
+        let irregular = || io::Error::new(io::ErrorKind::InvalidData, format!("{name} is not a regular file"));
+        let file = match openat(&self.0, name, how, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(irregular()),
+            opened => File::from(opened?),
+        };
+        if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -74,7 +72,7 @@ impl Folder {
     fn write(&self, name: &str, value: &Value) -> io::Result<()> {
         let new = format!("{name}.new");
         match unlinkat(&self.0, &new, AtFlags::empty()) {
-            Err(rustix::io::Errno::NOENT) => {}
+            Err(Errno::NOENT) => {}
             removed => removed?,
         }
         let mut file = self.file(&new, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY)?;

@@ -127,7 +127,7 @@ impl Receiver {
 /// Completes when the receiver shuts down, or is dropped.
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error says that the receiver is gone.
-    drop(stopping.wait_for(|stopping| *stopping).await.map(drop));
+    drop(stopping.wait_for(|stopping| *stopping).await);
 }
 
 #[derive(Clone, Debug)]

@@ -44,7 +44,7 @@ pub(super) struct Replaced {
 impl Replaced {
     pub(super) async fn wait(&mut self) {
         // An error says that the run is gone, which it is not while there is a turn.
-        drop(self.newest.wait_for(|newest| *newest != self.own).await.map(drop));
+        drop(self.newest.wait_for(|newest| *newest != self.own).await);
     }
 }
 
