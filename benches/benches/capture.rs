@@ -18,7 +18,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike as _;
 use nix::unistd::Pid;
-use podtrail_netns::{Capture, CaptureConfig, Filter, InterfaceInfo, Netns, Recorder, Rotation, SectionInfo};
+use podtrail_netns::Netns;
+use podtrail_netns::capture::{Capture, CaptureConfig, Filter, InterfaceInfo, Recorder, Rotation, SectionInfo};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
 const PACKETS: usize = 1_000_000;

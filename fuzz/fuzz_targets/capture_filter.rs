@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use podtrail_netns::{Capture, CaptureConfig, ErrorKind, Filter, Netns};
+use podtrail_netns::{ErrorKind, Netns};
+use podtrail_netns::capture::{Capture, CaptureConfig, Filter};
 
 fuzz_target!(|text: &str| {
     let filter = Filter::new(text);

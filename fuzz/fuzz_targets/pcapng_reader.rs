@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use podtrail_netns::{Contents, PcapngReader, annotate};
+use podtrail_netns::capture::{Contents, PcapngReader, annotate};
 
 fuzz_target!(|data: &[u8]| {
     let mut copy = Vec::new();

@@ -45,13 +45,11 @@
 //! # Features
 //!
 //! - `inspect`: what is in a namespace (interfaces, addresses, routes, neighbours, sockets), without executing anything there.
-//! - `capture`: packets of a namespace through a ring that the kernel fills (`Capture`, with `CAP_NET_RAW`), and as pcapng: written
-//!   (`PcapngWriter`, `Recorder`), read (`PcapngReader`, classic pcap too) and given comments (`annotate`). A `Filter` is libpcap's,
-//!   which is loaded when there is one, and not linked. Files are read and written on every system.
+//! - `capture`: packets of a namespace, through a ring that the kernel fills, and as pcapng. Files are read and written on every system.
 
 mod capabilities;
 #[cfg(feature = "capture")]
-mod capture;
+pub mod capture;
 mod command;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -70,13 +68,6 @@ mod resident;
 mod spawn;
 
 pub use capabilities::Capabilities;
-#[cfg(feature = "capture")]
-pub use capture::{
-    Annotated, CaptureStats, Contents, Direction, Interface, InterfaceInfo, LinkType, Options, Packet, PcapngBlock,
-    PcapngReader, PcapngWriter, SectionInfo, annotate, endpoints,
-};
-#[cfg(all(target_os = "linux", feature = "capture"))]
-pub use capture::{BpfInstruction, Capture, CaptureConfig, CaptureHandle, Filter, Packets, Recorder, Rotation};
 pub use command::{Command, Namespaces};
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::{Netns, Resident};

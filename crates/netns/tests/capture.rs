@@ -15,7 +15,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use pair::{HERE, Pair, THERE, ip};
-use podtrail_netns::{Capture, CaptureConfig, Direction, ErrorKind, Filter, LinkType, Packet};
+use podtrail_netns::ErrorKind;
+use podtrail_netns::capture::{Capture, CaptureConfig, Direction, Filter, LinkType, Packet};
 
 /// The kernel shows what is in a block that is not full after 100 ms.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -13,7 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use pair::{HERE, Pair};
-use podtrail_netns::{Capture, CaptureConfig, ErrorKind, Filter, LinkType, Netns};
+use podtrail_netns::capture::{Capture, CaptureConfig, Filter, LinkType};
+use podtrail_netns::{ErrorKind, Netns};
 
 const FILTERS: [&str; 14] = [
     "",

@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 
-use podtrail_netns::{
-    Contents, Direction, ErrorKind, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, PcapngWriter,
-    SectionInfo, annotate, endpoints,
+use podtrail_netns::ErrorKind;
+use podtrail_netns::capture::{
+    Contents, Direction, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, PcapngWriter, SectionInfo, annotate,
+    endpoints,
 };
 use proptest::prelude::*;
 

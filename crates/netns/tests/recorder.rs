@@ -17,9 +17,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use pair::Pair;
-use podtrail_netns::{
-    Capture, CaptureConfig, CaptureStats, Contents, ErrorKind, Interface, InterfaceInfo, LinkType, Packet,
-    PcapngReader, Recorder, Rotation, SectionInfo,
+use podtrail_netns::ErrorKind;
+use podtrail_netns::capture::{
+    Capture, CaptureConfig, CaptureStats, Contents, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, Recorder,
+    Rotation, SectionInfo,
 };
 
 fn recorder(path: &Path, rotation: Rotation) -> Recorder {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use podtrail_event::Timestamp;
-use podtrail_netns::annotate as copy;
+use podtrail_netns::capture::annotate as copy;
 
 use crate::Failure;
 use crate::args::AnnotateArgs;

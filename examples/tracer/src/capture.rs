@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Exit, print_error};
 use podtrail_event::DEFAULT_NETWORK;
-use podtrail_netns::{Capture, CaptureConfig, CaptureHandle, Filter, Recorder, Rotation, SectionInfo};
+use podtrail_netns::capture::{Capture, CaptureConfig, CaptureHandle, Filter, Recorder, Rotation, SectionInfo};
 
 use crate::Failure;
 use crate::annotate::say;
@@ -149,7 +149,7 @@ async fn follow(args: &CaptureArgs, sources: Vec<Source>, record: Arc<Record>) -
         () = enough => { stop_all(); readers.await }
         () = record.ended() => { stop_all(); readers.await }
     };
-    let mut stats = podtrail_netns::CaptureStats::default();
+    let mut stats = podtrail_netns::capture::CaptureStats::default();
     let mut failure = None;
     for reader in ended {
         let (counted, read) = reader.context("a reader of packets panicked")?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use podtrail_event::Timestamp;
-use podtrail_netns::{Capture, CaptureConfig, CaptureHandle, CaptureStats, InterfaceInfo, Packet, Recorder};
+use podtrail_netns::capture::{Capture, CaptureConfig, CaptureHandle, CaptureStats, InterfaceInfo, Packet, Recorder};
 use tokio::sync::Notify;
 
 use crate::Failure;
