@@ -54,6 +54,8 @@ mod command;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 mod error;
+#[cfg(target_os = "linux")]
+mod hidden;
 #[cfg(all(target_os = "linux", feature = "inspect"))]
 pub mod inspect;
 #[cfg(target_os = "linux")]

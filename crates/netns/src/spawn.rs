@@ -14,6 +14,7 @@ use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_sp
 #[expect(deprecated, reason = "as where it is used")]
 use rustix::thread::unshare;
 
+use crate::hidden::Hidden;
 use crate::{Capabilities, Command, Error, ErrorKind, Namespaces, Netns, Result};
 
 impl Command<'_> {
@@ -25,14 +26,20 @@ impl Command<'_> {
     pub fn spawn(&mut self) -> Result<Child> {
         Netns::on_a_thread(|| {
             self.netns.stay()?;
+            let _hidden = self.joins(Namespaces::PID).then(Hidden::now).transpose()?;
             if let Some((process, namespaces)) = &self.joined {
                 self.enter(process, *namespaces)?;
             }
             if let Some(kept) = self.kept {
                 kept.keep_only()?;
             }
+            // It returns when the program is executed.
             self.command.spawn().map_err(|e| self.failed(e))
         })?
+    }
+
+    fn joins(&self, namespaces: Namespaces) -> bool {
+        self.joined.as_ref().is_some_and(|(_, joined)| joined.contains(namespaces))
     }
 
     fn enter(&self, process: &OwnedFd, namespaces: Namespaces) -> Result<()> {
@@ -66,8 +73,7 @@ impl Command<'_> {
     /// Why the program could not be started.
     fn failed(&self, e: io::Error) -> Error {
         let program = self.command.get_program().display();
-        let joined = self.joined.as_ref().map_or(Namespaces::NONE, |(_, namespaces)| *namespaces);
-        let place = match joined.contains(Namespaces::MOUNT) {
+        let place = match self.joins(Namespaces::MOUNT) {
             true => "in the container",
             false => "on this machine",
         };
@@ -79,7 +85,7 @@ impl Command<'_> {
                     (ErrorKind::Program, format!("program {program} or its directory {dir} is not found {place}"))
                 }
             },
-            Some(Errno::NOMEM) if joined.contains(Namespaces::PID) => {
+            Some(Errno::NOMEM) if self.joins(Namespaces::PID) => {
                 (ErrorKind::Enter, format!("cannot start {program}: the first process of the container has ended"))
             }
             Some(Errno::AGAIN | Errno::NOMEM) => (ErrorKind::Thread, format!("cannot start {program}")),
