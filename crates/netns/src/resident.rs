@@ -1,12 +1,17 @@
 use std::any::Any;
+use std::hint;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::{Error, ErrorKind, Netns, Result};
 
 /// How many closures may wait for one.
 const WAITING: usize = 16;
+
+/// How long it and its callers wait without sleeping.
+const AWAKE: Duration = Duration::from_micros(30);
 
 /// A thread that lives in a network namespace from its beginning to its end, and executes closures there.
 ///
@@ -43,7 +48,9 @@ impl Netns {
             let is_in = netns.stay();
             let goes_on = is_in.is_ok();
             if entered.send(is_in).is_ok() && goes_on {
-                received.into_iter().for_each(|task| task());
+                while let Ok(task) = receive(&received) {
+                    task();
+                }
             }
         };
         let thread = thread::Builder::new()
@@ -88,7 +95,20 @@ impl Drop for Resident {
 }
 
 fn answer<T>(receiver: &Receiver<T>) -> Result<T> {
-    receiver.recv().map_err(|_ended| ended())
+    receive(receiver).map_err(|_ended| ended())
+}
+
+/// To be woken takes longer than a socket: for a moment it does not sleep.
+fn receive<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
+    let start = Instant::now();
+    while start.elapsed() < AWAKE {
+        match receiver.try_recv() {
+            Ok(value) => return Ok(value),
+            Err(TryRecvError::Disconnected) => return Err(RecvError),
+            Err(TryRecvError::Empty) => hint::spin_loop(),
+        }
+    }
+    receiver.recv()
 }
 
 fn ended() -> Error {
