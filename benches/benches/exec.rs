@@ -74,6 +74,7 @@ fn sockets(netns: &Netns, runs: usize) {
         &[
             ("a socket at home", &|| drop(black_box(open()))),
             ("a socket by a resident", &|| drop(black_box(resident.run(open).unwrap()))),
+            ("16 sockets by a resident", &|| drop(black_box([(); 16].map(|()| resident.run(open).unwrap())))),
             ("a socket by run", &|| drop(black_box(netns.run(open).unwrap()))),
             ("16 sockets by one run", &|| drop(black_box(netns.run(|| [(); 16].map(|()| open())).unwrap()))),
         ],

@@ -160,6 +160,25 @@
 //! # }
 //! ```
 //!
+//! # Enter a pod's network
+//!
+//! On a node, `cri` asks the container runtime where a pod's network namespace is, and pins it; in `netns` something is done there.
+//!
+#![cfg_attr(feature = "cri", doc = "```no_run")]
+#![cfg_attr(not(feature = "cri"), doc = "```ignore")]
+//! use podtrail::cri::{Client, Config, Endpoint, Pod};
+//! use podtrail::netns::Capabilities;
+//!
+//! # async fn enter() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = Client::new(&Endpoint::detect(None, None)?, Config::default());
+//! let sandbox = runtime.sandbox_of(&Pod::named("shop", "web-0")).await?;
+//! // That pod's, or an error: never that of one which took its place meanwhile.
+//! let netns = runtime.open_namespace(&sandbox).await?;
+//! netns.command("ping").args(["-c1", "10.244.1.7"]).keep(Capabilities::NET_RAW).spawn()?.wait()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Test against a cluster that is none
 //!
 //! `sim` is a Kubernetes API in a process: real REST over loopback, churn with reused addresses, faults on demand, and it
@@ -191,6 +210,9 @@
 //! - `track` (default): all that it takes to keep a ledger of a cluster, with the four above.
 //! - `conntrack`: the kernel's connection table, with `netns`; Linux only.
 //! - `netns`: network namespaces; Linux only.
+//! - `inspect`, `capture`: what is in a network namespace, and its packets; with `netns`.
+//! - `cri`: from a pod to its sandbox to its network namespace, over CRI; with `netns`.
+//! - `wire`: a tool's output to a collector, over gRPC.
 //! - `flow`: from counters of connections to deltas.
 //! - `spool`: adds `Spool` to `writer`, a store for records that have no ledger, with their maker's state.
 //! - `sim`: the simulated API.
@@ -200,6 +222,8 @@
 
 #[cfg(feature = "conntrack")]
 pub use podtrail_conntrack as conntrack;
+#[cfg(feature = "cri")]
+pub use podtrail_cri as cri;
 pub use podtrail_event as event;
 #[cfg(feature = "flow")]
 pub use podtrail_flow as flow;
@@ -213,6 +237,8 @@ pub use podtrail_sim as sim;
 pub use podtrail_track as track;
 #[cfg(feature = "watch")]
 pub use podtrail_watch as watch;
+#[cfg(feature = "wire")]
+pub use podtrail_wire as wire;
 #[cfg(feature = "writer")]
 pub use podtrail_writer as writer;
 
