@@ -5,10 +5,9 @@ use std::str::FromStr;
 
 use crate::{Error, ErrorKind, Result};
 
-/// Where the runtimes listen when nobody says otherwise, the more common first: containerd, CRI-O, cri-dockerd, K3s and RKE2,
-/// k0s, MicroK8s.
+/// Where the runtimes listen when nobody says otherwise: CRI-O, cri-dockerd, K3s and RKE2, k0s, MicroK8s, and containerd. That is the last,
+/// since Docker has one of its own there, beside whichever runtime Kubernetes uses.
 const WELL_KNOWN: [&str; 8] = [
-    "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
     "/var/run/crio/crio.sock",
     "/run/cri-dockerd.sock",
@@ -16,6 +15,7 @@ const WELL_KNOWN: [&str; 8] = [
     "/run/k3s/containerd/containerd.sock",
     "/run/k0s/containerd.sock",
     "/var/snap/microk8s/common/run/containerd.sock",
+    "/run/containerd/containerd.sock",
 ];
 
 /// Longer paths do not fit the address of a Unix socket (`sun_path` of unix(7), with its final zero).
@@ -49,10 +49,7 @@ impl Endpoint {
         let path = found.ok_or_else(|| {
             let tried = WELL_KNOWN.map(|path| prefix.join(path.trim_start_matches('/')).display().to_string());
             let variable = Self::VARIABLE;
-            let what = format!(
-                "no container runtime found: say where it is, by flag or {variable}; tried {}",
-                tried.join(", ")
-            );
+            let what = format!("no container runtime found: say where it is by {variable}; tried {}", tried.join(", "));
             Error::new(ErrorKind::Endpoint, what)
         })?;
         Self::of(path)
@@ -135,8 +132,9 @@ mod tests {
             std::fs::create_dir_all(path(folder)).unwrap();
         }
         std::fs::write(path(WELL_KNOWN[0]), "").unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(path(WELL_KNOWN[1])).unwrap();
-        assert_eq!(Endpoint::detect(None, Some(root.path())).unwrap().path(), path(WELL_KNOWN[1]));
+        let last = path(WELL_KNOWN[7]);
+        let _socket = std::os::unix::net::UnixListener::bind(&last).unwrap();
+        assert_eq!(Endpoint::detect(None, Some(root.path())).unwrap().path(), last);
 
         let given = Endpoint::detect(Some("/run/other.sock"), Some(root.path())).unwrap();
         assert_eq!(given.path(), Path::new("/run/other.sock"));

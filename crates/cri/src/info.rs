@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use crate::{Error, ErrorKind, Result};
 
-/// The most that a runtime says of one sandbox, in bytes. containerd says about 20 KiB.
-const MAX_LENGTH: usize = 1 << 20;
+/// The most that is read, in bytes: as much as an answer may have. containerd says about 20 KiB, and each annotation of the pod twice, in
+/// which a `<` takes six bytes: whoever makes a pod decides how long this is.
+const MAX_LENGTH: usize = 16 << 20;
 /// `PID_MAX_LIMIT` of the kernel's threads.h.
 const MAX_PID: u32 = 1 << 22;
 
@@ -68,7 +69,7 @@ impl SandboxInfo {
     ///
     /// # Errors
     ///
-    /// If it is no JSON of that form, has more than 1 MiB, a process has an impossible number, or a path is not absolute or has `..`.
+    /// If it is no JSON of that form, has more than 16 MiB, a process has an impossible number, or a path is not absolute or has `..`.
     pub fn parse(json: &str) -> Result<Self> {
         let malformed =
             |why| Error::new(ErrorKind::Malformed, format!("the runtime's verbose info is of no use: {why}"));
@@ -227,6 +228,15 @@ mod tests {
         for (json, expected) in cases {
             assert_eq!(location(&json).unwrap(), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn a_pods_maker_cannot_make_it_too_long() {
+        let annotation = r"\u003c".repeat(256 << 10);
+        let json = format!(
+            r#"{{"pid":7,"config":{{"annotations":{{"a":"{annotation}"}}}},"sandboxMetadata":{{"Metadata":{{"a":"{annotation}"}}}}}}"#
+        );
+        assert_eq!(SandboxInfo::parse(&json).unwrap().pid, Some(7));
     }
 
     #[test]

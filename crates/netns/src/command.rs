@@ -24,7 +24,8 @@ impl Namespaces {
     pub const UTS: Self = Self(0x0400_0000);
     /// Its System V and POSIX message queues, semaphores and shared memory.
     pub const IPC: Self = Self(0x0800_0000);
-    /// Its processes.
+    /// Its processes, among which the program can be seen, and traced by whoever may: only together with [`MOUNT`](Self::MOUNT), so
+    /// that nobody reaches other files through it than its standard input, output and error.
     pub const PID: Self = Self(0x2000_0000);
 
     #[cfg(target_os = "linux")]
@@ -164,6 +165,9 @@ impl Command<'_> {
     ///
     /// That needs `CAP_SYS_PTRACE` over the process, and `CAP_SYS_CHROOT` for its files. The network stays this one, whatever the
     /// container's is.
+    ///
+    /// Among its files the program is the container's: what is in the [environment](Self::env_clear), in open standard streams and
+    /// on their terminal is for it to use.
     #[cfg(unix)]
     pub fn join(&mut self, process: OwnedFd, namespaces: Namespaces) -> &mut Self {
         self.joined = Some((process, namespaces));

@@ -31,10 +31,13 @@ impl Capabilities {
         let cannot = |e| failed("cannot give up capabilities", e);
         set_no_new_privs(true).map_err(cannot)?;
         let held = capabilities(None).map_err(cannot)?;
-        let bounding = bounding();
+        let inheritable = Self::from_bits(held.inheritable.bits());
         // What is neither inheritable nor in the bounding set cannot be passed on to a program.
-        let kept =
-            self & Self::from_bits(held.permitted.bits()) & (bounding | Self::from_bits(held.inheritable.bits()));
+        let can_pass = |one: &Self| {
+            inheritable.contains(*one) || capability_is_in_bounding_set(one.set()).is_ok_and(|is_in| is_in)
+        };
+        let kept = self & Self::from_bits(held.permitted.bits());
+        let kept = kept.iter().filter(can_pass).fold(Self::NONE, Self::bitor);
         let sets = CapabilitySets { effective: kept.set(), permitted: kept.set(), inheritable: kept.set() };
         // What leaves these leaves the ambient set too.
         set_capabilities(None, sets).map_err(cannot)?;
@@ -57,12 +60,6 @@ impl Capabilities {
     const fn set(self) -> CapabilitySet {
         CapabilitySet::from_bits_retain(self.bits())
     }
-}
-
-fn bounding() -> Capabilities {
-    // The kernel refuses the first number that it has no capability for.
-    let all = Capabilities::ALL.iter().map_while(|one| Some((one, capability_is_in_bounding_set(one.set()).ok()?)));
-    all.filter_map(|(one, is_in)| is_in.then_some(one)).fold(Capabilities::NONE, Capabilities::bitor)
 }
 
 fn failed(what: &str, e: Errno) -> Error {

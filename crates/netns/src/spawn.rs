@@ -22,8 +22,14 @@ impl Command<'_> {
     ///
     /// # Errors
     ///
-    /// If a namespace cannot be entered, capabilities cannot be given up, or the program cannot be started.
+    /// If a namespace cannot be entered, capabilities cannot be given up, or the program cannot be started; and if
+    /// [`PID`](Namespaces::PID) is joined without [`MOUNT`](Namespaces::MOUNT).
     pub fn spawn(&mut self) -> Result<Child> {
+        if self.joins(Namespaces::PID) && !self.joins(Namespaces::MOUNT) {
+            let what = "a container's processes are entered together with its files only: a process of the container could reach \
+                        the node's files through a program that is among its processes and not among its files";
+            return Err(Error::new(ErrorKind::Config, what.into(), None));
+        }
         Netns::on_a_thread(|| {
             self.netns.stay()?;
             let _hidden = self.joins(Namespaces::PID).then(Hidden::now).transpose()?;
@@ -90,7 +96,8 @@ impl Command<'_> {
             }
             Some(Errno::AGAIN | Errno::NOMEM) => (ErrorKind::Thread, format!("cannot start {program}")),
             Some(Errno::PERM) => {
-                let what = format!("cannot start {program} {place}: it may want capabilities that are not kept");
+                let what =
+                    format!("cannot start {program} {place}: its file may want capabilities that nobody here may have");
                 (ErrorKind::Program, what)
             }
             _ => (ErrorKind::Program, format!("cannot start {program} {place}")),

@@ -118,8 +118,11 @@ fn a_program_has_the_containers_files_name_and_processes() {
     // One alone: the files are the machine's, where there is no such program.
     let name = output(fresh.command("uname").arg("-n").join(container.pidfd(), Namespaces::UTS));
     assert_eq!(name, "pod\n");
-    let e = fresh.command("/mnt/inside").join(container.pidfd(), Namespaces::PID).spawn().unwrap_err();
+    let e = fresh.command("/mnt/inside").join(container.pidfd(), Namespaces::UTS).spawn().unwrap_err();
     assert_eq!(e.to_string(), "program /mnt/inside is not found on this machine");
+    // A process of the container could reach the machine's files through such a program.
+    let e = fresh.command("true").join(container.pidfd(), Namespaces::PID).spawn().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Config);
     let e = fresh.command("/mnt/outside").join(container.pidfd(), all).spawn().unwrap_err();
     assert_eq!(e.to_string(), "program /mnt/outside is not found in the container");
     let dir = output(fresh.command("pwd").current_dir("/mnt").join(container.pidfd(), all));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use podtrail_netns::Capabilities;
 
-use crate::args::{PodArgs, RunArgs};
+use crate::args::{Kind, PodArgs, RunArgs};
 use crate::{Failure, arguments};
 
 /// Which pods.
@@ -103,6 +103,10 @@ impl Request {
     pub(crate) fn of(args: &RunArgs) -> Result<Self, Failure> {
         let wanted = Wanted::of(&args.pods)?;
         let sinks = sinks(args, wanted.is_many())?;
+        if args.enter.contains(&Kind::Pid) && !args.enter.contains(&Kind::Mount) {
+            let text = "--enter pid needs mount too: a process of the container could reach this machine's files through the tool";
+            return Err(Failure::usage(anyhow!(text)));
+        }
         Ok(Self { tool: tool(args)?, keep: keep(args)?, wanted, sinks })
     }
 }
@@ -196,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_and_says_why() {
-        let cases: [(&[&str], &str); 12] = [
+        let cases: [(&[&str], &str); 13] = [
             (&["--pod", "p", "--", "ip"], "the namespace of pod p is missing"),
             (&["--pod", "a/p", "-n", "b", "--", "ip"], "is not in the namespace that -n names"),
             (&["--pod", "a/p"], "no tool"),
@@ -209,6 +213,7 @@ mod tests {
             (&["--pod", "a/p", "--cap-add", "FLY", "--", "ip"], "FLY"),
             (&["-l", "app=web", "-f", "out", "--", "ip"], "{pod}"),
             (&["--pod", "a/p", "--", ""], "empty"),
+            (&["--pod", "a/p", "--enter", "uts,pid", "--", "ps"], "needs mount too"),
         ];
         for (line, why) in cases {
             let refusal = request(line).expect_err("it is refused");

@@ -29,6 +29,9 @@ use crate::tool::{End, Group, Signals};
 /// How long output may still come when all of the tool's processes that are known have ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Where containers have their programs.
+const CONTAINER_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// How a tool fared.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -175,6 +178,14 @@ impl Errand<'_> {
             Keep::Everything => command.privileged(),
         };
         if let Some((process, namespaces)) = process {
+            if namespaces.contains(Namespaces::MOUNT) {
+                // The tool is the container's, and what is in our environment is not for it.
+                command.env_clear().env("PATH", CONTAINER_PATH);
+                let kept = ["TERM", "LANG", "LC_ALL"].map(|name| (name, std::env::var_os(name)));
+                kept.into_iter().filter_map(|(name, value)| Some((name, value?))).for_each(|(name, value)| {
+                    command.env(name, value);
+                });
+            }
             command.join(process, namespaces);
         }
         let mut child = command.spawn().map_err(not_started)?;

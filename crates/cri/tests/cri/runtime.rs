@@ -165,7 +165,7 @@ fn id_of_containerds() -> &'static str {
 async fn a_sandbox_that_is_not_ready_or_says_too_much_has_no_namespace() {
     let fake = Fake::start();
     let client = fake.client();
-    let huge = format!(r#"{{"pid":1,"x":"{}"}}"#, "x".repeat(2 << 20));
+    let huge = format!(r#"{{"pid":1,"x":"{}"#, "x".repeat(2 << 20));
     fake.state().sandboxes = vec![sandbox("aa", "web", "u1", CONTAINERD), sandbox("bb", "big", "u2", &huge)];
     fake.state().sandboxes[0].status().state = 1;
     for (id, expected) in [("aa", ErrorKind::NotReady), ("bb", ErrorKind::Malformed)] {

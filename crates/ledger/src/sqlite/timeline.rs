@@ -22,6 +22,8 @@ pub struct Timeline {
 
 impl Timeline {
     /// Who held the address at `at`: what [`Store::owner`] would have answered when this was read.
+    ///
+    /// It looks at every claim that the address ever had: some nanoseconds for each.
     pub fn owner(&self, at: Timestamp) -> Answer<&Claim> {
         let claims = self.owners.iter().map(|(claim, interval)| (claim, *interval));
         settle_users(decide(claims, &self.coverage, at), self.users.iter().any(|interval| interval.possible_at(at)))
