@@ -221,7 +221,7 @@ impl Errand<'_> {
         if let Some(terminal) = &terminal {
             group.leave(terminal).context("cannot take the terminal back")?;
         }
-        let end = end.context("cannot wait for the tool")?;
+        let end = end.context("cannot see to the end of the tool")?;
         failures.extend(output.finish(end).await);
         Ok(Outcome { end, copied: piped.then_some(bytes), failures })
     }

@@ -182,6 +182,11 @@ impl Group {
             match kill_process_group(self.0, signal) {
                 // It has just ended.
                 Ok(()) | Err(Errno::SRCH) => {}
+                // As tcpdump does. A tool that stays as it was started cannot be out of reach.
+                Err(Errno::PERM) => {
+                    let text = "it goes on, since it has become another user's: CAP_KILL is missing to end it";
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+                }
                 Err(e) => return Err(e.into()),
             }
         }
