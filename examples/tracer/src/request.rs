@@ -156,15 +156,13 @@ fn keep(args: &RunArgs) -> Result<Keep, Failure> {
     if args.privileged {
         return Ok(Keep::Everything);
     }
-    let usual = Capabilities::NET_ADMIN
-        | Capabilities::NET_RAW
-        | Capabilities::NET_BIND_SERVICE
-        | Capabilities::CHOWN
-        | Capabilities::DAC_OVERRIDE
-        | Capabilities::FOWNER
-        | Capabilities::KILL
-        | Capabilities::SETGID
-        | Capabilities::SETUID;
+    // ip and ss; tcpdump and ping, which otherwise cannot even be started where its file has it; servers below port 1024.
+    let network = Capabilities::NET_ADMIN | Capabilities::NET_RAW | Capabilities::NET_BIND_SERVICE;
+    // tcpdump gives its file to a user of its own and becomes that user; timeout(1) and shells end what they started also then.
+    let users = Capabilities::CHOWN | Capabilities::SETGID | Capabilities::SETUID | Capabilities::KILL;
+    // Files that root may write to, whosever they are.
+    let files = Capabilities::DAC_OVERRIDE | Capabilities::FOWNER;
+    let usual = network | users | files;
     let added = args.cap_add.iter().try_fold(usual, |kept, name| {
         let more: Capabilities = name.parse().map_err(Failure::usage)?;
         Ok::<_, Failure>(kept | more)
