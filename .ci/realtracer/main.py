@@ -7,11 +7,12 @@ import sys
 from stage import SERVES, Stage
 
 import conformance
+import inside
 import inspected
 import packets
 import tools
 
-PARTS = {"conformance": conformance.judge, "tools": tools.judge, "packets": packets.judge, "inspected": inspected.judge}
+PARTS = {"conformance": conformance.judge, "tools": tools.judge, "packets": packets.judge, "inspected": inspected.judge, "inside": inside.judge}
 
 
 def main():
