@@ -18,6 +18,7 @@ def judge(stage):
     inside = Inside(stage)
     inside.works()
     inside.capabilities()
+    inside.enters()
     inside.jobs()
     inside.roles()
     inside.asked()
@@ -120,6 +121,19 @@ class Inside:
                 got = self.dump(inside)
             named = f"CAP_{name}" if name in ("SYS_ADMIN", "NET_RAW", "KILL") else ""
             self.verdict(f"manifests: without {name} it fails{f' and says {named}' if named else ''}", got.returncode != 0 and named in got.stderr, got.stderr)
+
+    def enters(self):
+        """What the manifests say that --enter needs besides."""
+        spec = copy.deepcopy(self.template)
+        spec.update(nodeName="node1", hostPID=True)
+        spec["containers"][0]["securityContext"]["capabilities"]["add"] += ["SYS_PTRACE", "SYS_CHROOT"]
+        self.stage.cluster.create(NAMESPACE, {"metadata": {"name": "enters"}, "spec": spec})
+        wait_until(lambda: self.stage.cluster.runs(NAMESPACE, "enters"), 30)
+        words = ["run", "--pod", self.web[0].title, "--enter", "mount,uts,ipc,pid", "--", "sh", "-c", "hostname; cat /tmp/hello; ps"]
+        got = self.run(*words, inside="enters")
+        self.verdict("--enter with hostPID, SYS_PTRACE and SYS_CHROOT", got.stdout.startswith(f"{self.web[0].name}\nhello\n") and "httpd" in got.stdout, got.stdout + got.stderr)
+        got = self.run(*words)
+        self.verdict("--enter without them says what is missing", got.returncode == 69 and "hostPID" in got.stderr, got.stderr)
 
     def collector(self):
         """A collector in the cluster, whose files are seen from here."""

@@ -10,9 +10,10 @@ import conformance
 import inside
 import inspected
 import packets
+import replaced
 import tools
 
-PARTS = {"conformance": conformance.judge, "tools": tools.judge, "packets": packets.judge, "inspected": inspected.judge, "inside": inside.judge}
+PARTS = {"conformance": conformance.judge, "tools": tools.judge, "packets": packets.judge, "inspected": inspected.judge, "inside": inside.judge, "replaced": replaced.judge}
 
 
 def main():
