@@ -1,0 +1,96 @@
+//! Where the tool's output goes on this machine.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::{Command, Stdio};
+
+use crate::harness::{Running, World, ask};
+
+#[test]
+fn a_file_is_its_owners_alone_and_emptied_first() {
+    let world = World::new();
+    fs::write(world.path("out"), "x".repeat(10_000)).unwrap();
+    for tool in [&["printf", "short"][..], &["true"]] {
+        assert_eq!(ask(&mut world.ours(&["-f", &world.text("out")], tool)).all(), (Some(0), "", ""));
+        assert_eq!(world.read("out"), tool.get(1).copied().unwrap_or_default());
+    }
+    assert_eq!(ask(&mut world.ours(&["-f", &world.text("new")], &["printf", "new"])).all(), (Some(0), "", ""));
+    for name in ["out", "new"] {
+        // Written as 0644 by the umask of most, were it not for us.
+        assert_eq!(fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    assert_eq!(ask(&mut world.ours(&["-f", "/dev/null"], &["echo", "hi"])).all(), (Some(0), "", ""));
+}
+
+#[test]
+fn what_is_no_file_is_refused_before_the_tool_runs() {
+    let world = World::new();
+    fs::write(world.path("precious"), "precious").unwrap();
+    symlink(world.path("precious"), world.path("link")).unwrap();
+    assert!(Command::new("mkfifo").arg(world.path("fifo")).status().unwrap().success());
+    let mut cases = vec![("link", "it is a symbolic link"), ("fifo", ""), ("", ""), ("no/where", "No such file")];
+    if !rustix::process::geteuid().is_root() {
+        fs::write(world.path("closed"), "precious").unwrap();
+        fs::set_permissions(world.path("closed"), fs::Permissions::from_mode(0o400)).unwrap();
+        cases.push(("closed", "Permission denied"));
+    }
+    for (name, words) in cases {
+        let path = world.text(name);
+        let said = ask(&mut world.ours(&["-f", &path], &["touch", &world.text("ran")]));
+        assert_eq!((said.code, world.path("ran").exists()), (Some(1), false), "{name}: {}", said.err);
+        assert!(said.err.starts_with(&format!("error: cannot write the tool's output to {path}: ")), "{}", said.err);
+        assert!(said.err.contains(words), "{}", said.err);
+    }
+    assert_eq!(world.read("precious"), "precious");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_tool_quietly() {
+    let world = World::new();
+    for mut command in [world.ours(&[], &["yes"]), world.theirs(&["yes", "-s"])] {
+        let mut running = Running::start(&mut command);
+        let mut out = BufReader::new(running.child().stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        drop(out);
+        let said = running.ends();
+        // As `yes` itself: SIGPIPE has ended it.
+        assert_eq!((&*line, said.code, &*said.err), ("y\n", Some(141), ""));
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_does_not_keep_the_rest_from_the_file() {
+    let world = World::new();
+    let tool = format!("head -c 1000000 /dev/zero; while [ ! -e {} ]; do sleep 0.02; done; echo end", world.text("go"));
+    let mut running = Running::start(&mut world.ours(&["-s", "-f", &world.text("out")], &["sh", "-c", &tool]));
+    drop(running.child().stdout.take());
+    fs::write(world.path("go"), "").unwrap();
+    let said = running.ends();
+    assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{}", said.err);
+    assert!(said.err.contains("the tool's output is not all at standard output"), "{}", said.err);
+    let file = fs::read(world.path("out")).unwrap();
+    assert!(file.len() == 1_000_004 && file.ends_with(b"end\n"), "{}", file.len());
+}
+
+#[test]
+fn standard_output_and_the_file_get_the_same_bytes() {
+    let world = World::new();
+    let tool = format!("head -c 6000000 /dev/urandom | tee {}", world.text("truth"));
+    let said = ask(world.ours(&["-s", "-f", &world.text("out")], &["sh", "-c", &tool]).stdin(Stdio::null()));
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+    let truth = fs::read(world.path("truth")).unwrap();
+    assert!(truth.len() == 6_000_000 && said.out == truth && fs::read(world.path("out")).unwrap() == truth);
+}
+
+#[test]
+fn a_full_disk_is_said() {
+    let world = World::new();
+    if !fs::exists("/dev/full").unwrap() {
+        return eprintln!("skipped: no /dev/full");
+    }
+    let said = ask(&mut world.ours(&["-s", "-f", "/dev/full"], &["echo", "hi"]));
+    assert_eq!((said.code, said.text()), (Some(1), "hi\n"));
+    assert!(said.err.contains("the tool's output is not all at /dev/full: No space left"), "{}", said.err);
+}

@@ -1,0 +1,246 @@
+//! The tool has the terminal: the test has its other end.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::harness::{World, eventually};
+
+/// A shell at a terminal of its own, and what it has shown so far.
+struct Terminal {
+    ours: File,
+    shown: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    shell: Child,
+}
+
+impl Terminal {
+    /// Starts `sh -c SCRIPT`, in which `"$@"` is the command; `None`, said aloud, if there is no setsid(1).
+    fn start(script: &str, command: &Command) -> Option<Self> {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let theirs = rustix::fs::open(ptsname(&ours, Vec::new()).unwrap(), flags, Mode::empty()).unwrap();
+        let mut setsid = Command::new("setsid");
+        setsid.args(["--ctty", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => setsid.env(name, value),
+                None => setsid.env_remove(name),
+            };
+        }
+        let again = || theirs.try_clone().unwrap();
+        let shell = match setsid.stdin(again()).stdout(again()).stderr(theirs).spawn() {
+            Err(e) => {
+                eprintln!("skipped: setsid: {e}");
+                return None;
+            }
+            Ok(shell) => shell,
+        };
+        // Which has copies of the other end: the terminal is closed only when these are.
+        drop(setsid);
+        let (ours, shown) = (File::from(ours), Arc::default());
+        let reader = Some(thread::spawn({
+            let (from, to) = (ours.try_clone().unwrap(), Arc::clone(&shown));
+            move || read(from, &to)
+        }));
+        Some(Self { ours, shown, reader, shell })
+    }
+
+    fn types(&mut self, text: &str) {
+        self.ours.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn shown(&self) -> String {
+        self.shown.lock().unwrap().clone()
+    }
+
+    /// What it shows once it shows this.
+    fn shows(&self, text: &str) -> String {
+        eventually(&format!("{text:?}"), || Some(self.shown()).filter(|shown| shown.contains(text)))
+    }
+
+    /// All that it has shown when the shell has ended.
+    fn ends(&mut self) -> String {
+        eventually("the shell's end", || self.shell.try_wait().unwrap());
+        self.reader.take().unwrap().join().unwrap();
+        self.shown()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended by itself. The end of a session hangs up on all that is in it.
+        self.shell.kill().ok();
+        self.shell.wait().ok();
+    }
+}
+
+fn read(mut from: File, to: &Mutex<String>) {
+    let mut chunk = [0; 4096];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(length) => to.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..length])),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            // Nobody has the other end any more.
+            Err(_) => return,
+        }
+    }
+}
+
+/// The word behind a mark, in what was shown.
+fn after<'a>(shown: &'a str, mark: &str) -> &'a str {
+    let (_, rest) = shown.split_once(mark).unwrap_or_else(|| panic!("no {mark} in {shown}"));
+    rest.split_whitespace().next().unwrap_or_default()
+}
+
+#[test]
+fn the_tool_has_the_terminal_and_reads_from_it() {
+    let world = World::new();
+    let tool = "read -r pid name state parent group session tty foreground rest < /proc/self/stat
+                echo groups=$$-$foreground; read line; echo got=$line; exit 5";
+    for flags in [&[][..], &["-s", "-f", "/dev/null"]] {
+        let command = world.ours(flags, &["sh", "-c", tool]);
+        let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?; read line; echo back=$line"#, &command) else {
+            return;
+        };
+        let shown = terminal.shows("groups=");
+        let shown = if shown.ends_with('\n') { shown } else { terminal.shows("\n") };
+        let (tool, foreground) = after(&shown, "groups=").split_once('-').unwrap();
+        assert_eq!(tool, foreground, "{shown}");
+        terminal.types("hello\n");
+        terminal.shows("code=5");
+        // And the shell again when the tool has ended.
+        terminal.types("there\n");
+        let shown = terminal.ends();
+        assert_eq!((after(&shown, "got="), after(&shown, "back=")), ("hello", "there"), "{shown}");
+    }
+}
+
+#[test]
+fn control_c_reaches_the_tool_alone_and_once() {
+    let world = World::new();
+    let tool = "n=0; trap 'n=$((n+1)); echo caught=$n' INT; echo ready
+                while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; exit 9";
+    let command = world.ours(&[], &["sh", "-c", tool]);
+    let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
+    terminal.shows("ready");
+    terminal.types("\u{3}");
+    let shown = terminal.ends();
+    assert_eq!((after(&shown, "caught="), after(&shown, "code=")), ("1", "9"), "{shown}");
+    assert!(!shown.contains("caught=2"), "{shown}");
+}
+
+#[test]
+fn a_tool_that_control_c_ends_ends_the_program_as_it_would_the_shells_child() {
+    let world = World::new();
+    let command = world.ours(&[], &["sh", "-c", "echo ready; exec sleep 60"]);
+    let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
+    terminal.shows("ready");
+    terminal.types("\u{3}");
+    let shown = terminal.ends();
+    assert_eq!(after(&shown, "code="), "130", "{shown}");
+}
+
+#[test]
+fn control_z_stops_both_and_they_go_on_together() {
+    let world = World::new();
+    let tool = "echo tracer=$PPID; echo tool=$$; read line; echo got=$line";
+    let command = world.ours(&[], &["sh", "-c", tool]);
+    let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
+    let shown = eventually("the tool", || Some(terminal.shown()).filter(|shown| after_all(shown)));
+    let [tracer, tool] = ["tracer=", "tool="].map(|mark| after(&shown, mark).to_owned());
+    let is = |pid: &str, state: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.contains(&format!(") {state} ")).then_some(())
+    };
+    for round in 0..3 {
+        terminal.types("\u{1a}");
+        eventually(&format!("both stop, {round}"), || is(&tool, "T").and(is(&tracer, "T")));
+        // As `fg` does it.
+        kill_process(Pid::from_raw(tracer.parse().unwrap()).unwrap(), Signal::CONT).unwrap();
+        eventually(&format!("both go on, {round}"), || is(&tool, "S").and(is(&tracer, "S")));
+    }
+    terminal.types("hello\n");
+    let shown = terminal.ends();
+    assert_eq!((after(&shown, "got="), after(&shown, "code=")), ("hello", "0"), "{shown}");
+}
+
+fn after_all(shown: &str) -> bool {
+    shown.split_once("tool=").is_some_and(|(_, rest)| rest.contains('\n'))
+}
+
+#[test]
+fn control_z_and_fg_work_in_a_shell_with_jobs() {
+    let world = World::new();
+    if Command::new("bash").arg("--version").output().is_err() {
+        return eprintln!("skipped: no bash");
+    }
+    let mut command = world.ours(&[], &["sh", "-c", "echo tool=$((40+2)); read line; echo got=$line"]);
+    command.env("PS1", "").env("HISTFILE", "/dev/null");
+    let Some(mut terminal) = Terminal::start("exec bash --norc --noprofile -i", &command) else { return };
+    terminal.types(&format!("stty -echo; echo shell=$((40+1)); {}\n", line_of(&command)));
+    terminal.shows("tool=42");
+    terminal.types("\u{1a}");
+    terminal.shows("Stopped");
+    terminal.types("echo between=$((50+1)); fg > /dev/null\n");
+    terminal.shows("between=51");
+    terminal.types("hello\n");
+    terminal.shows("got=hello");
+    terminal.types("echo code=$?; exit\n");
+    let shown = terminal.ends();
+    assert_eq!(after(&shown, "code="), "0", "{shown}");
+}
+
+/// The command as a shell's line.
+fn line_of(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_terminals_modes_are_restored_when_the_tool_is_killed() {
+    let world = World::new();
+    let tool = "stty raw -echo; stty -g > $0/raw; kill -KILL $$";
+    let script = r#"stty -g; "$@"; echo code=$?; stty -g"#;
+    let command = world.ours(&[], &["sh", "-c", tool, &world.text("")]);
+    let Some(mut terminal) = Terminal::start(script, &command) else { return };
+    let shown = terminal.ends();
+    let [before, code, after] = shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+    assert_eq!((before, code), (after, "code=137"), "{shown}");
+    assert_ne!(world.read("raw").trim(), before);
+}
+
+#[test]
+fn a_change_of_the_windows_size_reaches_the_tool() {
+    let world = World::new();
+    let tool = "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.05; done";
+    let command = world.ours(&[], &["sh", "-c", tool]);
+    let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
+    terminal.shows("ready");
+    tcsetwinsize(&terminal.ours, Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let shown = terminal.ends();
+    assert!(shown.contains("33 77") && shown.contains("code=0"), "{shown}");
+}
+
+#[test]
+fn in_the_background_the_terminal_is_left_to_whom_it_belongs() {
+    let world = World::new();
+    let command = world.ours(&[], &["sh", "-c", "echo tool; exit 6"]);
+    // With jobs: the program is in a group of its own, and the shell keeps the terminal.
+    let script = r#"set -m; "$@" & wait $!; echo code=$?; read line; echo got=$line"#;
+    let Some(mut terminal) = Terminal::start(script, &command) else { return };
+    terminal.shows("code=6");
+    terminal.types("hello\n");
+    let shown = terminal.ends();
+    assert_eq!(after(&shown, "got="), "hello", "{shown}");
+}
