@@ -9,12 +9,15 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+mod audit;
 #[allow(dead_code, reason = "the crate that it belongs to has tests for the rest")]
 #[path = "../../../../crates/cri/tests/cri/fake/mod.rs"]
 mod fake;
 mod forms;
 mod harness;
 mod life;
+mod many;
 mod output;
 mod refusals;
+mod streams;
 mod terminal;
