@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use podtrail_watch::{Client, PodState, confirm, selected};
 
 use crate::Failure;
@@ -11,7 +11,7 @@ use crate::pods::{Found, Node};
 use crate::request::Wanted;
 
 /// How long the API server may take for its answers.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn find(args: &PodArgs, wanted: &Wanted, here: &Node) -> Result<Vec<Found>, Failure> {
     let asked = async {
@@ -27,11 +27,13 @@ pub(crate) async fn find(args: &PodArgs, wanted: &Wanted, here: &Node) -> Result
 async fn ask(client: &Client, wanted: &Wanted, here: &Node) -> Result<Vec<Found>, Failure> {
     match wanted {
         Wanted::One { namespace, name } => {
-            let answer = confirm::pod(client, namespace, name)
+            let cannot = |e| {
+                let Failure { exit, error } = failure(e);
+                Failure { exit, error: error.context(format!("cannot get pod {namespace}/{name}")) }
+            };
+            let state = confirm::pod(client, namespace, name)
                 .await
-                .with_context(|| format!("cannot get pod {namespace}/{name}"));
-            let state = answer
-                .map_err(Failure::unavailable)?
+                .map_err(cannot)?
                 .found
                 .ok_or_else(|| Failure::unavailable(anyhow!("there is no pod {name} in namespace {namespace}")))?;
             Ok(vec![check(state, &here.name, here.is_named)?])
@@ -48,8 +50,9 @@ fn failure(error: podtrail_watch::Error) -> Failure {
     match error.kind() {
         // The selector is the one thing in such a question that the server can find fault with.
         podtrail_watch::ErrorKind::Status(400) => Failure::usage(error),
-        podtrail_watch::ErrorKind::Configuration => {
-            Failure::unavailable(anyhow::Error::new(error).context("--local asks the node's container runtime alone"))
+        podtrail_watch::ErrorKind::Configuration | podtrail_watch::ErrorKind::Unreachable => {
+            let what = "cannot ask the Kubernetes API, and --local asks the node's container runtime alone";
+            Failure::unavailable(anyhow::Error::new(error).context(what))
         }
         _ => Failure::unavailable(error),
     }
