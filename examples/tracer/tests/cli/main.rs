@@ -9,13 +9,17 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+mod annotate;
+mod api;
 mod audit;
+mod capture;
 #[allow(dead_code, reason = "the crate that it belongs to has tests for the rest")]
 #[path = "../../../../crates/cri/tests/cri/fake/mod.rs"]
 mod fake;
 mod forms;
 mod harness;
 mod life;
+mod look;
 mod many;
 mod output;
 mod refusals;
