@@ -58,7 +58,7 @@ impl World {
 
     /// The path of the pod's network namespace.
     pub(crate) fn network(&self) -> String {
-        self.named.as_ref().map_or("/proc/self/ns/net".to_owned(), |named| format!("/run/netns/{}", named.0))
+        self.named.as_ref().map_or_else(|| "/proc/self/ns/net".to_owned(), |named| format!("/run/netns/{}", named.0))
     }
 
     pub(crate) fn netns(&self) -> Netns {

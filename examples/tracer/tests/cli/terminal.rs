@@ -13,6 +13,14 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::harness::{World, eventually};
 
+/// How a tool begins: it waits until it has the terminal, which it is given when it runs. One that reads would be held up until then.
+const FIRST: &str = r#"until [ "$tty" = $$ ]; do read -r _ _ _ _ _ _ _ tty _ < /proc/$$/stat; done; "#;
+
+/// A tool in the pod, as a line for a shell.
+fn shell(world: &World, flags: &[&str], tool: &str) -> Command {
+    world.ours(flags, &["sh", "-c", &format!("{FIRST}{tool}"), &world.text("")])
+}
+
 /// A shell at a terminal of its own, and what it has shown so far.
 struct Terminal {
     ours: File,
@@ -106,13 +114,9 @@ fn after<'a>(shown: &'a str, mark: &str) -> &'a str {
 #[test]
 fn the_tool_has_the_terminal_and_reads_from_it() {
     let world = World::new();
-    // It may look before the program has given it the terminal; reading would wait for that.
-    let tool = "until [ \"$foreground\" = $$ ]; do
-                    read -r pid name state parent group session tty foreground rest < /proc/$$/stat
-                done
-                echo foreground; read line; echo got=$line; exit 5";
+    let tool = "echo foreground; read line; echo got=$line; exit 5";
     for flags in [&[][..], &["-s", "-f", "/dev/null"]] {
-        let command = world.ours(flags, &["sh", "-c", tool]);
+        let command = shell(&world, flags, tool);
         let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?; read line; echo back=$line"#, &command) else {
             return;
         };
@@ -131,7 +135,7 @@ fn control_c_reaches_the_tool_alone_and_once() {
     let world = World::new();
     let tool = "n=0; trap 'n=$((n+1)); echo caught=$n' INT; echo ready
                 while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; exit 9";
-    let command = world.ours(&[], &["sh", "-c", tool]);
+    let command = shell(&world, &[], tool);
     let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
     terminal.shows("ready");
     terminal.types("\u{3}");
@@ -143,7 +147,7 @@ fn control_c_reaches_the_tool_alone_and_once() {
 #[test]
 fn a_tool_that_control_c_ends_ends_the_program_as_it_would_the_shells_child() {
     let world = World::new();
-    let command = world.ours(&[], &["sh", "-c", "echo ready; exec sleep 60"]);
+    let command = shell(&world, &[], "echo ready; exec sleep 60");
     let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
     terminal.shows("ready");
     terminal.types("\u{3}");
@@ -155,20 +159,24 @@ fn a_tool_that_control_c_ends_ends_the_program_as_it_would_the_shells_child() {
 fn control_z_stops_both_and_they_go_on_together() {
     let world = World::new();
     let tool = "echo tracer=$PPID; echo tool=$$; read line; echo got=$line";
-    let command = world.ours(&[], &["sh", "-c", tool]);
+    let command = shell(&world, &[], tool);
     let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
     let shown = eventually("the tool", || Some(terminal.shown()).filter(|shown| after_all(shown)));
     let [tracer, tool] = ["tracer=", "tool="].map(|mark| after(&shown, mark).to_owned());
     let is = |pid: &str, state: &str| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.contains(&format!(") {state} ")).then_some(())
+        stat.contains(&format!(") {state} "))
     };
     for round in 0..3 {
         terminal.types("\u{1a}");
-        eventually(&format!("both stop, {round}"), || is(&tool, "T").and(is(&tracer, "T")));
+        eventually(&format!("both stop, {round}"), || {
+            [&tool, &tracer].into_iter().all(|pid| is(pid, "T")).then_some(())
+        });
         // As `fg` does it.
         kill_process(Pid::from_raw(tracer.parse().unwrap()).unwrap(), Signal::CONT).unwrap();
-        eventually(&format!("both go on, {round}"), || is(&tool, "S").and(is(&tracer, "S")));
+        eventually(&format!("both go on, {round}"), || {
+            [&tool, &tracer].into_iter().all(|pid| is(pid, "S")).then_some(())
+        });
     }
     terminal.types("hello\n");
     let shown = terminal.ends();
@@ -185,7 +193,7 @@ fn control_z_and_fg_work_in_a_shell_with_jobs() {
     if Command::new("bash").arg("--version").output().is_err() {
         return eprintln!("skipped: no bash");
     }
-    let mut command = world.ours(&[], &["sh", "-c", "echo tool=$((40+2)); read line; echo got=$line"]);
+    let mut command = shell(&world, &[], "echo tool=$((40+2)); read line; echo got=$line");
     command.env("PS1", "").env("HISTFILE", "/dev/null");
     let Some(mut terminal) = Terminal::start("exec bash --norc --noprofile -i", &command) else { return };
     terminal.types(&format!("stty -echo; echo shell=$((40+1)); {}\n", line_of(&command)));
@@ -212,7 +220,7 @@ fn the_terminals_modes_are_restored_when_the_tool_is_killed() {
     let world = World::new();
     let tool = "stty raw -echo; stty -g > $0/raw; kill -KILL $$";
     let script = r#"stty -g; "$@"; echo code=$?; stty -g"#;
-    let command = world.ours(&[], &["sh", "-c", tool, &world.text("")]);
+    let command = shell(&world, &[], tool);
     let Some(mut terminal) = Terminal::start(script, &command) else { return };
     let shown = terminal.ends();
     let [before, code, after] = shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
@@ -224,7 +232,7 @@ fn the_terminals_modes_are_restored_when_the_tool_is_killed() {
 fn a_change_of_the_windows_size_reaches_the_tool() {
     let world = World::new();
     let tool = "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.05; done";
-    let command = world.ours(&[], &["sh", "-c", tool]);
+    let command = shell(&world, &[], tool);
     let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
     terminal.shows("ready");
     tcsetwinsize(&terminal.ours, Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
