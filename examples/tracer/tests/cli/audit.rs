@@ -76,7 +76,7 @@ fn what_is_refused_is_written_down_with_the_reason() {
         assert!(event["reason"].as_str().unwrap().contains(words), "{event}");
     }
     // One that was said to start, and could not be.
-    assert_eq!(ask(&mut world.ours(&["--audit", &audit], &["no-such-tool"])).code, Some(127));
+    assert_eq!(ask(&mut world.ours(&["--audit", &audit], &["/no/such/tool"])).code, Some(127));
     let last: Vec<_> = events(&world).split_off(3).iter().map(|event| event["event"].clone()).collect();
     assert_eq!(last, ["tool-run-started", "tool-run-refused"]);
 }

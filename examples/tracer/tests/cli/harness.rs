@@ -58,7 +58,8 @@ impl World {
 
     /// The path of the pod's network namespace.
     pub(crate) fn network(&self) -> String {
-        self.named.as_ref().map_or_else(|| "/proc/self/ns/net".to_owned(), |named| format!("/run/netns/{}", named.0))
+        let own = || format!("/proc/{}/ns/net", std::process::id());
+        self.named.as_ref().map_or_else(own, |named| format!("/run/netns/{}", named.0))
     }
 
     pub(crate) fn netns(&self) -> Netns {

@@ -10,6 +10,7 @@
 )]
 
 mod annotate;
+#[cfg(feature = "api")]
 mod api;
 mod audit;
 mod capture;
