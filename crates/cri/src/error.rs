@@ -69,25 +69,26 @@ impl Error {
 
     /// The runtime's answer to a call.
     pub(crate) fn answered(call: &str, object: &str, runtime: &dyn fmt::Display, status: tonic::Status) -> Self {
+        let said = status.message().to_owned();
         match status.code() {
             // Nothing else has a source: what the runtime says has none.
             _ if std::error::Error::source(&status).is_some() => {
                 let what = format!(
                     "cannot reach the container runtime at {runtime}: is it running, and may its socket be opened?"
                 );
-                Self::caused(ErrorKind::Unreachable, what, status)
+                Self::caused(ErrorKind::Unreachable, what, deepest(&status))
             }
             Code::Unimplemented => {
                 let what = format!("the container runtime at {runtime} has no {call} of CRI v1");
-                Self::caused(ErrorKind::Unsupported, what, status)
+                Self::caused(ErrorKind::Unsupported, what, said)
             }
-            Code::NotFound => Self::caused(ErrorKind::NotFound, format!("{runtime} knows no {object}"), status),
+            Code::NotFound => Self::caused(ErrorKind::NotFound, format!("{runtime} knows no {object}"), said),
             Code::Unavailable => {
                 let what = format!("the container runtime at {runtime} is not available");
-                Self::caused(ErrorKind::Unreachable, what, status)
+                Self::caused(ErrorKind::Unreachable, what, said)
             }
-            Code::DeadlineExceeded => Self::caused(ErrorKind::Timeout, late(call, object, runtime), status),
-            _ => Self::caused(ErrorKind::Refused, format!("{call} of {object} failed at {runtime}"), status),
+            Code::DeadlineExceeded => Self::caused(ErrorKind::Timeout, late(call, object, runtime), said),
+            _ => Self::caused(ErrorKind::Refused, format!("{call} of {object} failed at {runtime}"), said),
         }
     }
 
@@ -109,4 +110,13 @@ impl Error {
 
 fn late(call: &str, object: &str, runtime: &dyn fmt::Display) -> String {
     format!("the container runtime at {runtime} did not answer {call} of {object} in time")
+}
+
+/// What it all began with: the layers between say it again, each in its own way.
+fn deepest(status: &tonic::Status) -> String {
+    let mut deepest: &dyn std::error::Error = status;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -17,7 +18,8 @@ pub(crate) fn annotate(args: &AnnotateArgs) -> Result<(), Failure> {
     let ledger = || format!("cannot read ledger {}", args.ledger.display());
     let mut owners = Owners::open(&args.ledger, &args.network).with_context(ledger).map_err(Failure::unavailable)?;
     let input = input(&args.input)?;
-    let mut output = BufWriter::with_capacity(1 << 18, output_of(args)?);
+    check_apart(args)?;
+    let mut output = BufWriter::with_capacity(1 << 18, Output { path: &args.output, opened: None });
     let mut failed = None;
     let done = copy(input, &mut output, |time, source, destination| {
         // What no calendar has, no ledger has.
@@ -48,18 +50,41 @@ fn input(path: &Path) -> Result<Box<dyn Read>, Failure> {
     Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
 }
 
-fn output_of(args: &AnnotateArgs) -> Result<Box<dyn Write>, Failure> {
-    if args.output.as_os_str() == "-" {
-        return Ok(Box::new(io::stdout().lock()));
-    }
-    let same = |path: &Path| std::fs::canonicalize(path).ok();
-    if same(&args.output).is_some_and(|output| Some(output) == same(&args.input)) {
-        return Err(Failure::usage(anyhow!(
+/// What is to be read must not be emptied before.
+fn check_apart(args: &AnnotateArgs) -> Result<(), Failure> {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    match file(&args.output) {
+        Some(output) if Some(output) == file(&args.input) => Err(Failure::usage(anyhow!(
             "{} is the input: it would be emptied before it is read",
             args.output.display()
-        )));
+        ))),
+        _ => Ok(()),
     }
-    Ok(Box::new(output::open(&args.output)?))
+}
+
+/// Opened, and emptied, when there is something to write: what is no capture leaves it as it was.
+struct Output<'a> {
+    path: &'a Path,
+    opened: Option<Box<dyn Write>>,
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let opened = match &mut self.opened {
+            Some(opened) => opened,
+            None if self.path.as_os_str() == "-" => self.opened.insert(Box::new(io::stdout().lock())),
+            None => {
+                let file = output::open(self.path).map_err(|e| io::Error::other(format!("{e:#}")))?;
+                output::empty(&file)?;
+                self.opened.insert(Box::new(file))
+            }
+        };
+        opened.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.opened.as_mut().map_or(Ok(()), |opened| opened.flush())
+    }
 }
 
 /// Says something that is not the result. Nobody is told when nobody can be.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use podtrail_watch::{Client, PodState, confirm, selected};
+use podtrail_watch::{Client, Phase, PodState, confirm, selected};
 
 use crate::Failure;
 use crate::args::PodArgs;
@@ -41,7 +41,12 @@ async fn ask(client: &Client, wanted: &Wanted, here: &Node) -> Result<Vec<Found>
         Wanted::Labelled { namespace, selector } => {
             let pods = selected(client, namespace.as_deref(), selector, &here.name).await.map_err(failure)?;
             // Those that have finished, or have not started, are of no use; nobody named them.
-            Ok(pods.into_iter().filter_map(|state| check(state, &here.name, here.is_named).ok()).collect())
+            let has_begun = |state: &PodState| state.phase != Phase::Pending || !state.addresses.is_empty();
+            Ok(pods
+                .into_iter()
+                .filter(has_begun)
+                .filter_map(|state| check(state, &here.name, here.is_named).ok())
+                .collect())
         }
     }
 }
@@ -87,7 +92,6 @@ fn check(state: PodState, here: &str, is_named: bool) -> Result<Found, Failure> 
 #[cfg(test)]
 mod tests {
     use podtrail_event::Pod;
-    use podtrail_watch::Phase;
 
     use super::*;
 

@@ -18,6 +18,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, propagate_version = true)]
 pub(crate) struct Cli {
+    /// Taken for the sake of podtracer's users; it never did anything
+    #[arg(short = 't', long, hide = true, num_args = 0..=1, require_equals = true, value_name = "BOOL")]
+    pub(crate) toggle: Option<Option<bool>>,
     #[command(flatten)]
     pub(crate) log: podtrail_daemon::LogArgs,
     /// Taken for the sake of podtracer's users; it never held anything
@@ -65,10 +68,10 @@ pub(crate) struct PodArgs {
     #[arg(long)]
     pub(crate) local: bool,
     /// The node that this is; else $NODE_NAME, or the host's name
-    #[arg(long, value_name = "NAME", env = "NODE_NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub(crate) node: Option<String>,
     /// The runtime's socket, such as unix:///run/containerd/containerd.sock; else the first of the usual ones that is there
-    #[arg(long, value_name = "ENDPOINT", env = "CONTAINER_RUNTIME_ENDPOINT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "ENDPOINT", env = "CONTAINER_RUNTIME_ENDPOINT")]
     pub(crate) runtime_endpoint: Option<String>,
     /// Where the node's /proc and /run are mounted, in a container; else /host where there is a /host/proc
     #[arg(long, value_name = "DIR", env = "PODTRAIL_HOST_ROOT")]
@@ -88,6 +91,7 @@ pub(crate) struct PodArgs {
 
 #[derive(Debug, Args)]
 #[command(
+    args_override_self = true,
     override_usage = "tracer run [OPTIONS] --pod <NAMESPACE/NAME> -- <TOOL> [ARGS]...\n       \
                       tracer run [OPTIONS] -l <LABELS> -- <TOOL> [ARGS]...\n       \
                       tracer run <TOOL> -a \"<ARGS>\" --pod <NAME> -n <NAMESPACE> [-s] [-f FILE] [-d HOST -p PORT] [-t TIME]",
@@ -110,24 +114,25 @@ pub(crate) struct RunArgs {
     pub(crate) pods: PodArgs,
 
     /// Copy the tool's output to standard output
-    #[arg(short, long, help_heading = "Output")]
+    #[arg(short, long, help_heading = "Output", num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
     pub(crate) stdout: bool,
     /// Write the tool's output to this file, which is emptied first; {namespace} and {pod} stand for the pod's
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) file: Option<String>,
     /// Send the tool's output to this host, by snoopy's protocol
-    #[arg(short, long, value_name = "HOST", requires = "port", help_heading = "Output")]
+    #[arg(short, long, value_name = "HOST", help_heading = "Output")]
     pub(crate) destination: Option<String>,
     /// The port there
-    #[arg(short, long, value_name = "PORT", requires = "destination", help_heading = "Output")]
+    #[arg(short, long, value_name = "PORT", help_heading = "Output")]
     pub(crate) port: Option<String>,
     /// Send the tool's output to `tracer receive` at HOST:PORT, which acknowledges what it has on its disk
     #[arg(long, value_name = "HOST:PORT", help_heading = "Output")]
     pub(crate) stream: Option<String>,
 
     /// End the tool, and all that it started, after this time, such as 30s or 1m30s
-    #[arg(short, long, value_name = "TIME", help_heading = "Tool", value_parser = duration)]
-    pub(crate) timer: Option<Duration>,
+    #[arg(short, long, value_name = "TIME", help_heading = "Tool", default_value = "", hide_default_value = true, value_parser = timer)]
+    pub(crate) timer: Timer,
     /// The container whose namespaces --enter means; else the first that runs
     #[arg(long, value_name = "CONTAINER", help_heading = "Tool", requires = "enter")]
     pub(crate) container: Option<String>,
@@ -146,7 +151,7 @@ pub(crate) struct RunArgs {
 
     /// Write an audit event when the tool starts and when it has ended: stdout, or file:PATH. It does not start unless that can
     /// be written
-    #[arg(long, value_name = "SPEC", env = "PODTRAIL_AUDIT", value_parser = NonEmptyStringValueParser::new(), help_heading = "Audit")]
+    #[arg(long, value_name = "SPEC", env = "PODTRAIL_AUDIT", help_heading = "Audit")]
     pub(crate) audit: Option<String>,
 }
 
@@ -266,6 +271,19 @@ pub(crate) struct ReceiveArgs {
     /// The folder for the files
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
+}
+
+/// What was given of a flag or a variable: one that is empty, as templates write it, is none.
+pub(crate) fn given(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// When the timer ends a tool, if it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timer(pub(crate) Option<Duration>);
+
+fn timer(text: &str) -> Result<Timer, String> {
+    given(Some(text)).map(duration).transpose().map(Timer)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

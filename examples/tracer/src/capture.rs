@@ -2,6 +2,7 @@
 
 mod record;
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Exit, print_error};
 use podtrail_event::DEFAULT_NETWORK;
-use podtrail_netns::capture::{Capture, CaptureConfig, CaptureHandle, Filter, Recorder, Rotation, SectionInfo};
+use podtrail_netns::capture::{
+    Capture, CaptureConfig, CaptureHandle, CaptureStats, Filter, Recorder, Rotation, SectionInfo,
+};
 
 use crate::Failure;
 use crate::annotate::say;
@@ -23,6 +26,10 @@ use record::{Record, Source};
 const PODS: usize = 64;
 /// How often a reader that gets no packets looks whether others have failed.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often it is asked whether the pods are still there.
+const WATCH: Duration = Duration::from_secs(3);
+/// How long the last packets may take to where they are written.
+const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
     let wanted = Wanted::of(&args.pods)?;
@@ -42,7 +49,7 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
         )));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         let node = Node::new(&args.pods)?;
         let pods = node.find(&args.pods, &wanted).await?;
         if pods.len() > PODS {
@@ -53,7 +60,7 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
         }
         let mut sources = Vec::new();
         for pod in &pods {
-            match open(&node, pod, &config, wanted.is_many()).await {
+            match open(args, &node, pod, &config, wanted.is_many()).await {
                 Ok(source) => sources.push(source),
                 // One that has just ended does not keep the others waiting.
                 Err(failure) if wanted.is_many() => print_error(failure.error.as_ref()),
@@ -63,9 +70,12 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
         if sources.is_empty() {
             return Err(Failure::unavailable(anyhow!("no pod's packets can be captured")));
         }
-        let record = Arc::new(Record::new(recorder(args)?, owners(args)?, args.count));
-        follow(args, sources, record).await
-    })
+        let record = Arc::new(Record::new(recorder(args)?, args.count));
+        follow(args, &node, sources, record).await
+    });
+    // A reader that waits for whoever reads the packets would hold up the end.
+    runtime.shutdown_background();
+    exit
 }
 
 fn config(args: &CaptureArgs) -> Result<CaptureConfig, Failure> {
@@ -80,14 +90,30 @@ fn config(args: &CaptureArgs) -> Result<CaptureConfig, Failure> {
     Ok(config)
 }
 
-async fn open(node: &Node, pod: &Found, config: &CaptureConfig, is_one_of_many: bool) -> Result<Source, Failure> {
+async fn open(
+    args: &CaptureArgs,
+    node: &Node,
+    pod: &Found,
+    config: &CaptureConfig,
+    is_one_of_many: bool,
+) -> Result<Source, Failure> {
     let entrance = node.open(pod).await?;
     let capture = Capture::open(&entrance.netns, config).map_err(|e| {
         let is_usage = matches!(e.kind(), podtrail_netns::ErrorKind::Filter | podtrail_netns::ErrorKind::Config);
         let error = anyhow::Error::new(e).context(format!("cannot capture pod {}", pod.title()));
         if is_usage { Failure::usage(error) } else { Failure::unavailable(error) }
     })?;
-    Ok(Source::new(capture, is_one_of_many.then(|| pod.title()), description(node, pod, &entrance), config))
+    Ok(Source {
+        id: entrance.sandbox.sandbox.id.clone(),
+        pod: pod.title(),
+        prefix: is_one_of_many.then(|| pod.title()),
+        description: description(node, pod, &entrance),
+        filter: config.filter.as_ref().map(|filter| filter.as_str().to_owned()).unwrap_or_default(),
+        snap_length: config.snap_length,
+        owners: owners(args)?,
+        numbers: HashMap::new(),
+        capture,
+    })
 }
 
 fn description(node: &Node, pod: &Found, entrance: &Entrance) -> String {
@@ -122,48 +148,82 @@ fn owners(args: &CaptureArgs) -> Result<Option<Owners>, Failure> {
 }
 
 /// Reads all of them until they have ended, or it is enough.
-async fn follow(args: &CaptureArgs, sources: Vec<Source>, record: Arc<Record>) -> Result<u8, Failure> {
+async fn follow(args: &CaptureArgs, node: &Node, sources: Vec<Source>, record: Arc<Record>) -> Result<u8, Failure> {
     let handles: Vec<CaptureHandle> = sources.iter().map(Source::handle).collect();
-    let stop_all = || handles.iter().for_each(CaptureHandle::stop);
+    let pods: Vec<_> = sources.iter().map(|source| (source.id.clone(), source.pod.clone(), source.handle())).collect();
     let shutdown = podtrail_daemon::shutdown_signal().map_err(anyhow::Error::new)?;
     let readers = sources.into_iter().map(|mut source| {
         let record = Arc::clone(&record);
         tokio::task::spawn_blocking(move || {
             let read = source.read(&record, LOOK);
             // One that cannot go on is the end of all: nobody would notice that its packets are missing.
-            record.end(read.is_err());
+            if read.is_err() || record.is_full() {
+                record.end();
+            }
             (source.stats(), read)
         })
     });
-    let readers = futures::future::join_all(readers.collect::<Vec<_>>());
+    let mut readers = std::pin::pin!(futures::future::join_all(readers.collect::<Vec<_>>()));
     let enough = async {
         match args.timer {
             Some(timer) => tokio::time::sleep(timer).await,
             None => std::future::pending().await,
         }
     };
-    let mut readers = std::pin::pin!(readers);
     let ended = tokio::select! {
-        ended = &mut readers => ended,
-        () = shutdown => { stop_all(); readers.await }
-        () = enough => { stop_all(); readers.await }
-        () = record.ended() => { stop_all(); readers.await }
+        ended = &mut readers => Ok(ended),
+        () = shutdown => Err(()),
+        () = enough => Err(()),
+        () = record.ended() => Err(()),
+        never = watch(node, pods) => never,
     };
-    let mut stats = podtrail_netns::capture::CaptureStats::default();
-    let mut failure = None;
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(()) => {
+            handles.iter().for_each(CaptureHandle::stop);
+            tokio::time::timeout(GRACE, readers).await.map_err(|_elapsed| {
+                Failure::unavailable(anyhow!("who reads the packets does not: what was captured last is not written"))
+            })?
+        }
+    };
+    let (mut received, mut dropped, mut freezes, mut failure) = (0, Some(0), 0, None);
     for reader in ended {
-        let (counted, read) = reader.context("a reader of packets panicked")?;
-        let counted = counted.unwrap_or_default();
-        stats.received += counted.received;
-        stats.dropped += counted.dropped;
-        stats.freezes += counted.freezes;
+        let (stats, read) = reader.context("a reader of packets panicked")?;
+        dropped = dropped.zip(stats).map(|(sum, stats): (u64, CaptureStats)| sum + stats.dropped);
+        received += stats.unwrap_or_default().received;
+        freezes += stats.unwrap_or_default().freezes;
         failure = failure.or_else(|| read.err());
     }
+    let mut stats = CaptureStats::default();
+    (stats.received, stats.dropped, stats.freezes) = (received, dropped.unwrap_or_default(), freezes);
     let record = Arc::into_inner(record).expect("all readers have ended");
     let written = record.finish(&stats)?;
-    say(&format!("{written} packets captured, {} dropped for want of room", stats.dropped));
+    let dropped = dropped.map_or_else(|| "an unknown number".to_owned(), |dropped| dropped.to_string());
+    say(&format!("{written} packets captured, {dropped} dropped for want of room"));
     match failure {
         Some(error) => Err(Failure::unavailable(error)),
         None => Ok(Exit::Ok as u8),
+    }
+}
+
+/// Stops what captures a pod that has ended: its namespace lives on as long as it is captured, but nothing happens there any more.
+async fn watch(node: &Node, mut pods: Vec<(String, String, CaptureHandle)>) -> ! {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let mut still = Vec::with_capacity(pods.len());
+        for (id, pod, handle) in pods {
+            let is_ready = match node.runtime.sandbox(&id).await {
+                Ok(status) => status.sandbox.ready,
+                // What cannot be known now may be known next time.
+                Err(e) => e.kind() != podtrail_cri::ErrorKind::NotFound,
+            };
+            if is_ready {
+                still.push((id, pod, handle));
+            } else {
+                say(&format!("pod {pod} has ended"));
+                handle.stop();
+            }
+        }
+        pods = still;
     }
 }

@@ -37,10 +37,12 @@ fn main() -> ExitCode {
             return if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
+    // Where a tool was to run, or what comes was to be kept, a broken pipe is whatever broke it.
+    let prints = !matches!(cli.command, Command::Run(_) | Command::Receive(_));
     match dispatch(cli) {
         Ok(code) => code.into(),
         // A reader that has seen enough, such as `head`, is no failure.
-        Err(Failure { error, .. }) if error.chain().any(is_closed_pipe) => Exit::Ok.into(),
+        Err(Failure { error, .. }) if prints && is_closed_pipe(&error) => Exit::Ok.into(),
         Err(Failure { exit, error }) => {
             print_error(error.as_ref());
             exit.into()
@@ -48,8 +50,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn is_closed_pipe(e: &(dyn std::error::Error + 'static)) -> bool {
-    e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+/// Whether it is our own standard output that was closed.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let is_pipe = |e: &(dyn std::error::Error + 'static)| {
+        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    let is_elsewhere = |e: &(dyn std::error::Error + 'static)| e.is::<podtrail_cri::Error>();
+    error.chain().any(is_pipe) && !error.chain().any(is_elsewhere)
 }
 
 fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
@@ -65,8 +72,8 @@ fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
         cli.log.log_level.get_or_insert_with(|| format!("{level},kube_client=off"));
     }
     cli.log.install().map_err(|e| Failure { exit: e.exit() as u8, error: e.into() })?;
-    if let Some(config) = cli.config {
-        tracing::warn!(config = %config.display(), "--config is not read: there is nothing to configure");
+    if cli.config.is_some() || cli.toggle.is_some() {
+        tracing::warn!("--config and --toggle do nothing: they are podtracer's, and did nothing there");
     }
     match cli.command {
         Command::Run(args) => return run::run(&args),

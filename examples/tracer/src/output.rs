@@ -3,28 +3,34 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use rustix::fs::{Mode, OFlags};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::pipe::Receiver;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::stream::Stream;
 use crate::tool::End;
 
 /// How much is read from a tool at a time: no more may be in one message of snoopy's.
 const CHUNK: usize = 32 << 10;
+/// What a pipe may hold, at most (`/proc/sys/fs/pipe-max-size`, as it is by default): so much may have been written before a tool ended.
+const PIPE: usize = 1 << 20;
+/// How long output may still come when all of the tool's processes that are known have ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A longer line of one of many tools is shown in pieces.
 const LINE: usize = 16 << 10;
 
-/// Opens the file for a tool's output: emptied, readable to its owner alone, and never by way of a symbolic link.
+/// Opens a file for output: readable to its owner alone, and never by way of a symbolic link. What is in it stays there until it
+/// is [emptied](empty).
 pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
-    let named = || format!("cannot write the tool's output to {}", path.display());
+    let named = || format!("cannot write to {}", path.display());
     // Not blocking, or a pipe that nobody reads would hold us up; no such thing is taken.
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -37,23 +43,38 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
         .with_context(named)?
         .into();
     let metadata = file.metadata().with_context(named)?;
-    match metadata.file_type() {
-        kind if kind.is_file() => {
-            file.set_permissions(PermissionsExt::from_mode(0o600)).with_context(named)?;
-            file.set_len(0).with_context(named)?;
-        }
-        kind if kind.is_char_device() => {}
-        _ => return Err(anyhow!("it is neither a file nor a character device")).with_context(named),
+    // A terminal may keep whoever writes to it waiting for as long as it likes.
+    let is_device = metadata.file_type().is_char_device() && !rustix::termios::isatty(&file);
+    if !metadata.is_file() && !is_device {
+        return Err(anyhow!("it is neither a file nor a device such as /dev/null")).with_context(named);
+    }
+    let ours = rustix::process::geteuid().as_raw();
+    if metadata.is_file() && (metadata.uid() != ours || metadata.nlink() > 1) {
+        return Err(anyhow!("it is another user's, or has a second name: it may be read elsewhere"))
+            .with_context(named);
     }
     let flags = rustix::fs::fcntl_getfl(&file).map_err(io::Error::from).with_context(named)?;
     rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(io::Error::from).with_context(named)?;
     Ok(file)
 }
 
+/// Takes away what was in a file, and from everybody but its owner the right to read what comes.
+pub(crate) fn empty(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_permissions(PermissionsExt::from_mode(0o600))?;
+        file.set_len(0)?;
+    }
+    Ok(())
+}
+
 /// What the tool's standard output is, and what is done with what comes.
 #[derive(Debug)]
 pub(crate) struct Output {
     sinks: Vec<(String, Sink)>,
+    /// How many bytes came.
+    pub(crate) copied: u64,
+    /// Where they did not get.
+    pub(crate) failures: Vec<anyhow::Error>,
 }
 
 #[derive(Debug)]
@@ -66,7 +87,7 @@ enum Sink {
 
 impl Output {
     pub(crate) const fn new() -> Self {
-        Self { sinks: Vec::new() }
+        Self { sinks: Vec::new(), copied: 0, failures: Vec::new() }
     }
 
     /// Copies to standard output; that of one tool of many by lines, each behind its pod's name.
@@ -83,10 +104,21 @@ impl Output {
         self.sinks.push((name, Sink::Stream(stream)));
     }
 
+    /// Empties the files: from here on there is no way back.
+    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+        for (name, sink) in &self.sinks {
+            if let Sink::File(file) = sink {
+                empty(file).with_context(|| format!("cannot empty {name}"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// What the tool is to have for its standard output: where it can write by itself, it does.
     pub(crate) fn stdio(&self) -> io::Result<Stdio> {
         Ok(match &self.sinks[..] {
-            [] => Stdio::null(),
+            // Opened here: where the tool's files are the container's, /dev/null may be anything.
+            [] => Stdio::from(File::options().write(true).open("/dev/null")?),
             [(_, Sink::Stdout)] => Stdio::inherit(),
             [(_, Sink::File(file))] => Stdio::from(file.try_clone()?),
             _ => Stdio::piped(),
@@ -94,58 +126,70 @@ impl Output {
     }
 
     /// Copies what the tool writes to all that want it, until it writes no more or nobody is left. A sink that fails is given
-    /// up, and the others get the rest. Gives the bytes that came, and what failed.
-    pub(crate) async fn copy(&mut self, from: Option<OwnedFd>) -> (u64, Vec<anyhow::Error>) {
-        let (mut copied, mut failures) = (0, Vec::new());
+    /// up, and the others get the rest. Once the tool has `ended`, what it wrote is copied, but others who have its pipe are not
+    /// waited for.
+    pub(crate) async fn copy(&mut self, from: Option<OwnedFd>, ended: &watch::Receiver<bool>) {
+        let unreadable = |e| anyhow::Error::new(e).context("cannot read the tool's output");
         let mut from = match from.map(Receiver::from_owned_fd).transpose() {
             Ok(Some(from)) => from,
-            Ok(None) => return (0, failures),
-            Err(e) => return (0, vec![anyhow::Error::new(e).context("cannot read the tool's output")]),
+            Ok(None) => return,
+            Err(e) => return self.failures.push(unreadable(e)),
         };
         let mut chunk = vec![0; CHUNK];
-        while !self.sinks.is_empty() {
+        let mut left = PIPE;
+        while !self.sinks.is_empty() && left > 0 {
             let read = tokio::select! {
                 read = from.read(&mut chunk) => read,
                 (at, error) = broken(&mut self.sinks) => {
                     let (name, _) = self.sinks.remove(at);
-                    failures.push(incomplete(&name, error.into()));
+                    self.failures.push(incomplete(&name, error.into()));
                     continue;
                 }
+                () = silence(ended.clone()) => return,
             };
-            match read {
-                Ok(0) => break,
-                Ok(length) => {
-                    copied += length as u64;
-                    self.write(&chunk[..length], &mut failures).await;
-                }
-                Err(e) => {
-                    failures.push(anyhow::Error::new(e).context("cannot read the tool's output"));
-                    break;
-                }
+            let length = match read {
+                Ok(0) => return,
+                Ok(length) => length,
+                Err(e) => return self.failures.push(unreadable(e)),
+            };
+            if *ended.borrow() {
+                left = left.saturating_sub(length);
             }
+            self.copied += length as u64;
+            self.write(&chunk[..length]).await;
         }
-        (copied, failures)
     }
 
-    async fn write(&mut self, chunk: &[u8], failures: &mut Vec<anyhow::Error>) {
-        for (name, mut sink) in std::mem::take(&mut self.sinks) {
+    async fn write(&mut self, chunk: &[u8]) {
+        let mut at = 0;
+        while let Some((_, sink)) = self.sinks.get_mut(at) {
             match sink.write(chunk).await {
-                Ok(()) => self.sinks.push((name, sink)),
-                Err(e) => failures.push(incomplete(&name, e)),
+                Ok(()) => at += 1,
+                Err(e) => {
+                    let (name, _) = self.sinks.remove(at);
+                    self.failures.push(incomplete(&name, e));
+                }
             }
         }
     }
 
     /// Completes all that is left.
-    pub(crate) async fn finish(self, end: End) -> Vec<anyhow::Error> {
-        let mut failures = Vec::new();
-        for (name, sink) in self.sinks {
+    pub(crate) async fn finish(&mut self, end: End) {
+        while let Some((name, sink)) = self.sinks.pop() {
             if let Err(e) = sink.finish(end).await {
-                failures.push(incomplete(&name, e));
+                self.failures.push(incomplete(&name, e));
             }
         }
-        failures
     }
+}
+
+/// When the tool has ended, and then for a while nothing has come.
+async fn silence(mut ended: watch::Receiver<bool>) {
+    // Whoever could say it is gone only when nobody waits any more.
+    if ended.wait_for(|ended| *ended).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(LAST_WORDS).await;
 }
 
 fn incomplete(name: &str, error: anyhow::Error) -> anyhow::Error {
@@ -168,7 +212,7 @@ async fn broken(sinks: &mut [(String, Sink)]) -> (usize, podtrail_wire::Error) {
 impl Sink {
     async fn write(&mut self, chunk: &[u8]) -> anyhow::Result<()> {
         match self {
-            // A local file: it takes what it is given.
+            // A file takes what it is given, as far as a program can wait for one.
             Self::File(file) => Ok(io::Write::write_all(file, chunk)?),
             Self::Stdout => {
                 let mut out = tokio::io::stdout();
@@ -241,14 +285,19 @@ impl<W: AsyncWrite + Unpin> Lines<W> {
     }
 }
 
-/// Copies lines until there are no more.
+/// Copies lines until there are no more, or the tool has ended and no more come.
 pub(crate) async fn copy_lines(
     mut from: impl AsyncRead + Unpin,
     mut to: Lines<impl AsyncWrite + Unpin>,
+    ended: &watch::Receiver<bool>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        match from.read(&mut chunk).await? {
+        let read = tokio::select! {
+            read = from.read(&mut chunk) => read?,
+            () = silence(ended.clone()) => 0,
+        };
+        match read {
             0 => return to.finish().await,
             length => to.write(&chunk[..length]).await?,
         }

@@ -7,7 +7,7 @@ use podtrail_cri::{Client, Config, Endpoint, Labels, Pod, SandboxStatus};
 use podtrail_netns::Netns;
 
 use crate::Failure;
-use crate::args::PodArgs;
+use crate::args::{PodArgs, given};
 use crate::request::Wanted;
 
 /// A pod of this node.
@@ -55,8 +55,7 @@ pub(crate) struct Entrance {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
-    /// Whether somebody said so: the name of the host, and more so that of a container, is often another.
-    #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API knows nodes"))]
+    /// Whether somebody said so.
     pub(crate) is_named: bool,
     pub(crate) runtime: Client,
     allow_host: bool,
@@ -66,14 +65,15 @@ impl Node {
     /// Must be called in a tokio runtime.
     pub(crate) fn new(args: &PodArgs) -> Result<Self, Failure> {
         let (root, proc) = host_folders(args.host_root.as_deref());
-        let failure = |e: podtrail_cri::Error| match args.runtime_endpoint {
+        let endpoint = given(args.runtime_endpoint.as_deref());
+        let failure = |e: podtrail_cri::Error| match endpoint {
             Some(_) => Failure::usage(e),
             None => Failure::unavailable(e),
         };
-        let endpoint = Endpoint::detect(args.runtime_endpoint.as_deref(), Some(&root)).map_err(failure)?;
+        let endpoint = Endpoint::detect(endpoint, Some(&root)).map_err(failure)?;
         let mut config = Config::default();
         (config.root, config.proc) = (root, proc);
-        let (name, is_named) = args.node.clone().map_or_else(|| (host_name(), false), |name| (name, true));
+        let (name, is_named) = node_name(args);
         Ok(Self { name, is_named, runtime: Client::new(&endpoint, config), allow_host: args.allow_host })
     }
 
@@ -96,10 +96,9 @@ impl Node {
                 unreachable!("one pod is found or is an error")
             };
             let place = namespace.as_ref().map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
-            return Err(Failure::unavailable(anyhow!(
-                "no pod with labels {selector}{place} runs on node {}",
-                self.name
-            )));
+            let guess = if self.is_named { "" } else { " (the host's name: say --node if that is another)" };
+            let text = format!("no pod with labels {selector}{place} runs on node {}{guess}", self.name);
+            return Err(Failure::unavailable(anyhow!(text)));
         }
         Ok(found)
     }
@@ -162,6 +161,8 @@ fn host_folders(given: Option<&Path>) -> (PathBuf, PathBuf) {
     (root.to_owned(), proc)
 }
 
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+/// The node that this is, and whether somebody said so: the name of the host, and more so that of a container, is often another.
+pub(crate) fn node_name(args: &PodArgs) -> (String, bool) {
+    let host = || rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    given(args.node.as_deref()).map_or_else(|| (host(), false), |name| (name.to_owned(), true))
 }

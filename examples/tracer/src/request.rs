@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use podtrail_netns::Capabilities;
 
-use crate::args::{Kind, PodArgs, RunArgs};
+use crate::args::{Kind, PodArgs, RunArgs, given};
 use crate::{Failure, arguments};
 
 /// Which pods.
@@ -27,6 +27,9 @@ impl Wanted {
     pub(crate) fn of(args: &PodArgs) -> Result<Self, Failure> {
         let usage = |text: String| Failure::usage(anyhow!(text));
         if let Some(selector) = &args.selector {
+            if selector.trim().is_empty() {
+                return Err(usage("-l has no label: all pods are not meant by mistake".to_owned()));
+            }
             return Ok(Self::Labelled { namespace: args.namespace.clone(), selector: selector.clone() });
         }
         let pod = args.pod.as_deref().unwrap_or_default();
@@ -84,6 +87,15 @@ pub(crate) struct Sinks {
 }
 
 impl Sinks {
+    /// What they are, in words.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let stdout = self.stdout.then(|| "stdout".to_owned());
+        let file = self.file.as_ref().map(|file| format!("file:{file}"));
+        let snoopy = self.snoopy.as_ref().map(|to| format!("snoopy:{to}"));
+        let stream = self.stream.as_ref().map(|to| format!("stream:{to}"));
+        [stdout, file, snoopy, stream].into_iter().flatten().collect()
+    }
+
     pub(crate) fn file_of(&self, namespace: &str, pod: &str) -> Option<PathBuf> {
         // One after the other: neither can have the other's mark in it, since no name has a brace.
         self.file.as_ref().map(|file| file.replace("{namespace}", namespace).replace("{pod}", pod).into())
@@ -134,18 +146,25 @@ fn tool(args: &RunArgs) -> Result<Tool, Failure> {
 
 /// In podtracer's form output goes where it is told to, and nowhere else.
 fn sinks(args: &RunArgs, many: bool) -> Result<Sinks, Failure> {
-    let elsewhere = args.file.is_some() || args.destination.is_some() || args.stream.is_some();
+    let [file, host, port, stream] =
+        [&args.file, &args.destination, &args.port, &args.stream].map(|text| given(text.as_deref()));
+    let elsewhere = file.is_some() || host.is_some() || stream.is_some();
     let stdout = args.stdout || (args.tool.is_none() && !elsewhere);
-    if many && args.file.as_ref().is_some_and(|file| !file.contains("{pod}")) {
-        let text = "many pods cannot write to one file: put {pod} into its name, and {namespace} where there are many";
+    let is_one = |file: &str| file.contains("{pod}") && (args.pods.namespace.is_some() || file.contains("{namespace}"));
+    if many && file.is_some_and(|file| !is_one(file)) {
+        let text = "many pods cannot write to one file: put {pod} into its name, and {namespace} too unless -n is said";
         return Err(Failure::usage(anyhow!(text)));
     }
-    let snoopy = args.destination.as_deref().zip(args.port.as_deref());
-    let snoopy = snoopy.map(|(host, port)| podtrail_wire::Destination::new(host, port)).transpose();
-    let stream = args.stream.as_deref().map(str::parse).transpose();
+    let snoopy = match (host, port) {
+        (Some(host), Some(port)) => Some(podtrail_wire::Destination::new(host, port)).transpose(),
+        (None, None) => Ok(None),
+        (Some(_), None) => return Err(Failure::usage(anyhow!("-d is a host: say its --port too"))),
+        (None, Some(_)) => return Err(Failure::usage(anyhow!("-p is a port: say which host's with --destination"))),
+    };
+    let stream = stream.map(str::parse).transpose();
     Ok(Sinks {
         stdout,
-        file: args.file.clone(),
+        file: file.map(str::to_owned),
         snoopy: snoopy.map_err(Failure::usage)?,
         stream: stream.map_err(Failure::usage)?,
     })
@@ -197,8 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn what_templates_leave_empty_was_not_given() {
+        let empty = ["ip", "-a", "", "-t", "", "-d", "", "-p", "", "-f", "", "--stdout=true", "--pod", "p", "-n", "ns"];
+        let request = request(&empty).unwrap();
+        assert!(request.sinks == Sinks { stdout: true, file: None, snoopy: None, stream: None });
+        assert!(request.tool.arguments.is_empty());
+        let again = ["ip", "--stdout=true", "-s", "--stdout=false", "--pod", "x", "--pod", "p", "-n", "ns"];
+        let request = self::request(&again).unwrap();
+        assert_eq!(
+            (request.sinks.stdout, request.wanted),
+            (false, Wanted::One { namespace: "ns".into(), name: "p".into() })
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_and_says_why() {
-        let cases: [(&[&str], &str); 13] = [
+        let cases: [(&[&str], &str); 15] = [
             (&["--pod", "p", "--", "ip"], "the namespace of pod p is missing"),
             (&["--pod", "a/p", "-n", "b", "--", "ip"], "is not in the namespace that -n names"),
             (&["--pod", "a/p"], "no tool"),
@@ -210,6 +243,8 @@ mod tests {
             (&["--pod", "a/p", "-d", "host", "--", "ip"], "--port"),
             (&["--pod", "a/p", "--cap-add", "FLY", "--", "ip"], "FLY"),
             (&["-l", "app=web", "-f", "out", "--", "ip"], "{pod}"),
+            (&["-l", "app=web", "-f", "{pod}.txt", "--", "ip"], "{namespace}"),
+            (&["-l", " ", "--", "ip"], "no label"),
             (&["--pod", "a/p", "--", ""], "empty"),
             (&["--pod", "a/p", "--enter", "uts,pid", "--", "ps"], "needs mount too"),
         ];

@@ -3,21 +3,22 @@
 mod many;
 
 use std::error::Error as _;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Exit, print_error};
 use podtrail_netns::{ErrorKind, Namespaces, Netns};
 use tokio::net::unix::pipe::Receiver;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::Failure;
-use crate::args::{Kind, RunArgs};
+use crate::args::{Kind, RunArgs, given};
 use crate::audit::{Audit, Place, Run};
 use crate::output::{Lines, Output, copy_lines};
 use crate::pods::{Entrance, Found, Node};
@@ -26,8 +27,8 @@ use crate::stream::Stream;
 use crate::terminal::Terminal;
 use crate::tool::{End, Group, Signals};
 
-/// How long output may still come when all of the tool's processes that are known have ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The exit code of shells where there is no such program.
+const NOT_FOUND: u8 = 127;
 
 /// Where containers have their programs.
 const CONTAINER_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -61,19 +62,21 @@ pub(crate) struct Shared {
 
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let request = Request::of(args)?;
-    let audit = Audit::new(args.audit.as_deref())?;
+    let audit = Audit::new(given(args.audit.as_deref()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let exit = runtime.block_on(async {
         // Processes that the tool leaves behind become our children, and are ended with it.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("cannot take in orphans")?;
-        let signals = Signals::listen().context("cannot handle signals")?;
-        let node = Node::new(&args.pods)?;
-        let mut pods = match node.find(&args.pods, &request.wanted).await {
-            Ok(pods) => pods,
+        let mut signals = Signals::listen().context("cannot handle signals")?;
+        let found = async {
+            let node = Node::new(&args.pods)?;
+            let pods = node.find(&args.pods, &request.wanted).await?;
+            Ok((node, pods))
+        };
+        let (node, mut pods) = match unless_asked(&mut signals, found).await {
+            Ok(found) => found,
             Err(failure) => {
-                if let crate::request::Wanted::One { namespace, name } = &request.wanted {
-                    audit.refused(&Run::new(&node.name, namespace, name, &request), &failure).await?;
-                }
+                audit.refused(&Run::wanted(args, &request), &failure).await;
                 return Err(failure);
             }
         };
@@ -91,6 +94,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     exit
 }
 
+/// What is done before a tool starts, unless a signal asks this process to end before.
+async fn unless_asked<T>(signals: &mut Signals, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => done,
+        signal = signals.asked_to_end() => {
+            let exit = End::Signalled(signal.as_raw()).code();
+            Err(Failure { exit, error: anyhow!("told to end before the tool was started") })
+        }
+    }
+}
+
 /// All that a run in a pod needs to know.
 #[derive(Debug)]
 pub(crate) struct Errand<'a> {
@@ -102,33 +116,45 @@ pub(crate) struct Errand<'a> {
 
 impl Errand<'_> {
     /// Runs the tool in one pod; one of many if its output is shared with others.
-    pub(crate) async fn run(&self, pod: &Found, signals: Signals, shared: Option<&Shared>) -> Result<Outcome, Failure> {
-        let run = Run::new(&self.node.name, &pod.namespace, &pod.name, &self.request);
-        let started = match self.start(pod, &run, shared).await {
+    pub(crate) async fn run(
+        &self,
+        pod: &Found,
+        mut signals: Signals,
+        shared: Option<&Shared>,
+    ) -> Result<Outcome, Failure> {
+        let run = Run::new(self.args, &self.request, &self.node.name, pod);
+        // Once it has started there is nothing to wait for: it is never cancelled after that.
+        let started = match unless_asked(&mut signals, self.start(pod, &run, shared)).await {
             Ok(started) => started,
             Err(failure) => {
-                self.audit.refused(&run, &failure).await?;
+                self.audit.refused(&run, &failure).await;
                 return Err(failure);
             }
         };
-        let outcome = self.attend(started, signals).await?;
-        self.audit.ended(&run, &outcome).await?;
+        let mut outcome = self.attend(started, signals).await;
+        if let Err(failure) = self.audit.ended(&run, &outcome).await {
+            outcome.failures.push(failure.error);
+        }
         Ok(outcome)
     }
 
     async fn start(&self, pod: &Found, run: &Run, shared: Option<&Shared>) -> Result<Started, Failure> {
         let entrance = self.node.open(pod).await?;
-        let output = self.output(pod, run, shared).await?;
         let process = match &self.args.enter[..] {
-            [] => None,
+            [] => {
+                look_up(&self.request.tool.program)?;
+                None
+            }
             kinds => Some((self.container(&entrance).await?, namespaces(kinds))),
         };
+        let output = self.output(pod, run, shared).await?;
         let place = Place {
             pod_uid: entrance.sandbox.sandbox.uid.clone(),
             sandbox: entrance.sandbox.sandbox.id.clone(),
             netns: entrance.netns.inode(),
         };
         self.audit.started(run, &place).await?;
+        output.begin().map_err(Failure::unavailable)?;
         self.spawn(&entrance.netns, output, process, shared.map(|shared| (pod.title(), shared)))
     }
 
@@ -153,7 +179,7 @@ impl Errand<'_> {
             output.with_stream(to.to_string(), stream);
         }
         if let Some(path) = sinks.file_of(&pod.namespace, &pod.name) {
-            output.with_file(&path)?;
+            output.with_file(&path).map_err(Failure::unavailable)?;
         }
         Ok(output)
     }
@@ -194,44 +220,85 @@ impl Errand<'_> {
             .take()
             .zip(shared)
             .map(|(pipe, (name, shared))| (OwnedFd::from(pipe), Lines::new(name, Arc::clone(&shared.stderr))));
-        Ok(Started { group: Group::of(&child), out: child.stdout.take().map(OwnedFd::from), errors, output })
+        let is_below = self.args.enter.contains(&Kind::Pid);
+        Ok(Started { group: Group::of(&child, is_below), out: child.stdout.take().map(OwnedFd::from), errors, output })
     }
 
     /// Sees it through.
-    async fn attend(&self, started: Started, mut signals: Signals) -> Result<Outcome, Failure> {
+    async fn attend(&self, started: Started, mut signals: Signals) -> Outcome {
         let Started { group, out, errors, mut output } = started;
         // Many share the terminal with us, and none has it.
-        let terminal = errors.is_none().then(Terminal::of_this_job).flatten();
-        if let Some(terminal) = &terminal {
-            group.take(terminal).context("cannot give the tool the terminal")?;
+        let mut terminal = errors.is_none().then(Terminal::of_this_session).flatten();
+        if let Some(terminal) = terminal.as_mut().filter(|_| Terminal::is_stdin()) {
+            note(group.take(terminal), "cannot give the tool the terminal");
         }
         let piped = out.is_some();
-        let (end, (bytes, mut failures)) = {
-            let copying = async { tokio::join!(output.copy(out), complaints(errors)).0 };
+        let (say_ended, ended) = watch::channel(false);
+        let end = {
+            let copying = async { tokio::join!(output.copy(out, &ended), complaints(errors, &ended)) };
             let mut copying = std::pin::pin!(copying);
-            let mut ending = std::pin::pin!(group.end(&mut signals, self.args.timer, terminal.as_ref()));
-            tokio::select! {
-                end = &mut ending => {
-                    // Something that left the group may hold the pipe for as long as it likes.
-                    (end, tokio::time::timeout(LAST_WORDS, copying).await.unwrap_or_default())
+            let (end, is_copied) = {
+                let mut ending = std::pin::pin!(group.end(&mut signals, self.args.timer.0, &mut terminal));
+                tokio::select! {
+                    end = &mut ending => (end, false),
+                    _ = &mut copying => (ending.await, true),
                 }
-                copied = &mut copying => (ending.await, copied),
+            };
+            if let Some(terminal) = &terminal {
+                // It may have been hung up.
+                note(group.leave(terminal), "cannot take the terminal back");
             }
+            say_ended.send_replace(true);
+            let is_done = is_copied || unless_ended(&mut signals, copying).await;
+            (end, is_done)
         };
-        if let Some(terminal) = &terminal {
-            group.leave(terminal).context("cannot take the terminal back")?;
+        let (end, is_copied) = end;
+        let (end, failure) = match end {
+            Ok(end) => (end, None),
+            Err(e) => (End::Lost, Some(anyhow::Error::new(e).context("cannot see to the end of the tool"))),
+        };
+        let is_done = is_copied && unless_ended(&mut signals, output.finish(end)).await;
+        let Output { copied, mut failures, .. } = output;
+        failures.extend(failure);
+        if !is_done {
+            failures.push(anyhow!("told to end before all of the tool's output was where it should be"));
         }
-        let end = end.context("cannot see to the end of the tool")?;
-        failures.extend(output.finish(end).await);
-        Ok(Outcome { end, copied: piped.then_some(bytes), failures })
+        Outcome { end, copied: piped.then_some(copied), failures }
     }
 }
 
+/// Does what is left when the tool has ended, unless a signal asks this process to end. Whether it was done.
+async fn unless_ended<T>(signals: &mut Signals, work: impl Future<Output = T>) -> bool {
+    tokio::select! {
+        _ = work => true,
+        _ = signals.asked_to_end() => false,
+    }
+}
+
+fn note(done: io::Result<()>, what: &str) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "{what}");
+    }
+}
+
+/// Whether there is such a tool on this machine. What is emptied for its output cannot be filled again.
+fn look_up(program: &OsStr) -> Result<(), Failure> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = match program.as_encoded_bytes().contains(&b'/') {
+        true => Path::new(program).exists(),
+        false => std::env::split_paths(&path).any(|folder| folder.join(program).is_file()),
+    };
+    if is_there {
+        return Ok(());
+    }
+    Err(Failure { exit: NOT_FOUND, error: anyhow!("program {} is not found on this machine", program.display()) })
+}
+
 /// Shows what one tool of many writes to its standard error. What cannot be shown of that cannot be complained about.
-async fn complaints(from: Option<(OwnedFd, Lines<tokio::io::Stderr>)>) {
+async fn complaints(from: Option<(OwnedFd, Lines<tokio::io::Stderr>)>, ended: &watch::Receiver<bool>) {
     let Some((pipe, lines)) = from else { return };
     if let Ok(pipe) = Receiver::from_owned_fd(pipe) {
-        copy_lines(pipe, lines).await.ok();
+        copy_lines(pipe, lines, ended).await.ok();
     }
 }
 
@@ -258,7 +325,7 @@ fn namespaces(kinds: &[Kind]) -> Namespaces {
 fn not_started(error: podtrail_netns::Error) -> Failure {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
     let exit = match (error.kind(), cause) {
-        (ErrorKind::Program, Some(io::ErrorKind::NotFound)) => 127,
+        (ErrorKind::Program, Some(io::ErrorKind::NotFound)) => NOT_FOUND,
         (ErrorKind::Program, _) => 126,
         _ => Exit::Unavailable as u8,
     };

@@ -58,5 +58,6 @@ const fn ended(end: End) -> Ended {
         End::Exited(code) => Ended::Exited(code as i32),
         End::Signalled(signal) => Ended::Signalled(signal),
         End::Timer => Ended::Exited(0),
+        End::Lost => Ended::Unknown,
     }
 }

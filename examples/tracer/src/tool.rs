@@ -4,9 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, kill_process, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpgrp, kill_process_group, waitid};
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
@@ -26,6 +24,8 @@ pub(crate) enum End {
     Signalled(i32),
     /// The timer ended it.
     Timer,
+    /// Not known: it could not be seen to its end.
+    Lost,
 }
 
 impl End {
@@ -35,6 +35,7 @@ impl End {
             Self::Exited(code) => code,
             Self::Signalled(signal) => 128 | u8::try_from(signal).unwrap_or(0x7f),
             Self::Timer => 0,
+            Self::Lost => 1,
         }
     }
 }
@@ -59,15 +60,19 @@ impl Signals {
             (Signal::USR2, SignalKind::user_defined2()),
             (Signal::WINCH, SignalKind::window_change()),
         ];
-        let passed = passed.into_iter().map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>()?;
+        // What was ignored from the start, as by nohup(1), stays so, for the tool too.
+        let ignored = ignored();
+        let passed = passed.into_iter().filter(|(name, _)| ignored >> (name.as_raw() - 1) & 1 == 0);
+        let passed = passed.map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>()?;
         Ok(Self { passed, children: signal(SignalKind::child())? })
     }
 
     /// Waits for a signal that asks this process to end.
-    pub(crate) async fn asked_to_end(&mut self) {
+    pub(crate) async fn asked_to_end(&mut self) -> Signal {
         loop {
-            if matches!(Self::next(&mut self.passed).await, Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT) {
-                return;
+            let signal = Self::next(&mut self.passed).await;
+            if matches!(signal, Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT) {
+                return signal;
             }
         }
     }
@@ -83,22 +88,50 @@ impl Signals {
     }
 }
 
+/// The signals that this process ignores: a bit for each, from 1.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
 /// The group of a tool's processes: the tool leads it, and its number is the tool's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Group(Pid);
+pub(crate) struct Group {
+    leader: Pid,
+    /// It is in another pid namespace, from which orphans do not come to us.
+    is_below: bool,
+}
 
 impl Group {
     /// That of a child which was started as the leader of one.
-    pub(crate) fn of(child: &std::process::Child) -> Self {
-        Self(Pid::from_child(child))
+    pub(crate) fn of(child: &std::process::Child, is_below: bool) -> Self {
+        Self { leader: Pid::from_child(child), is_below }
     }
 
     /// Waits until the tool has ended, and ends what it left in its group. Passes signals on meanwhile.
+    ///
+    /// # Errors
+    /// If that cannot be done; what could be ended then was killed.
     pub(crate) async fn end(
         self,
         signals: &mut Signals,
         timer: Option<Duration>,
-        terminal: Option<&Terminal>,
+        terminal: &mut Option<Terminal>,
+    ) -> io::Result<End> {
+        let ended = self.see_to_end(signals, timer, terminal).await;
+        if ended.is_err() {
+            // The error says enough.
+            self.send(Signal::KILL).ok();
+        }
+        ended
+    }
+
+    async fn see_to_end(
+        self,
+        signals: &mut Signals,
+        timer: Option<Duration>,
+        terminal: &mut Option<Terminal>,
     ) -> io::Result<End> {
         let mut timer = timer.map(|timer| Instant::now() + timer);
         let mut timed_out = false;
@@ -108,9 +141,7 @@ impl Group {
                 self.clear(patience, signals).await?;
                 return Ok(if timed_out { End::Timer } else { end });
             }
-            if let Some(terminal) = terminal {
-                self.stop_with_it(terminal)?;
-            }
+            self.stop_with_it(terminal)?;
             tokio::select! {
                 _ = signals.children.recv() => {}
                 signal = Signals::next(&mut signals.passed) => {
@@ -120,7 +151,8 @@ impl Group {
                     }
                 }
                 () = at(timer) => {
-                    (timer, timed_out) = (None, true);
+                    // If it was told to end already, it is not the timer that ends it.
+                    (timer, timed_out) = (None, patience.is_none());
                     self.send(Signal::TERM)?;
                     patience.get_or_insert_with(|| Instant::now() + GRACE);
                 }
@@ -132,10 +164,13 @@ impl Group {
         }
     }
 
-    /// How the tool ended, once it has. From then on its number may be another's.
+    /// How the tool ended, once it has. From then on its number may be another's, unless its processes are out of our reach.
     fn ended(self) -> io::Result<Option<End>> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let status = retry(|| waitid(WaitId::Pid(self.0), options))?;
+        let mut options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if self.is_below {
+            options |= WaitIdOptions::NOWAIT;
+        }
+        let status = retry(|| waitid(WaitId::Pid(self.leader), options))?;
         Ok(status.map(|status| {
             // One of the two it is.
             let code = status.exit_status().and_then(|code| u8::try_from(code & 0xff).ok());
@@ -146,27 +181,40 @@ impl Group {
     /// Ends what the tool left behind. Its processes are our children now, since we take in those that lose their parent.
     async fn clear(self, patience: Option<Instant>, signals: &mut Signals) -> io::Result<()> {
         let mut told = patience.is_some();
-        let patience = patience.unwrap_or_else(|| Instant::now() + GRACE);
-        while self.has_children()? {
+        let mut patience = patience.unwrap_or_else(|| Instant::now() + GRACE);
+        let mut killed = false;
+        while self.has_others()? {
             if !std::mem::replace(&mut told, true) {
                 self.send(Signal::TERM)?;
             }
             if Instant::now() >= patience {
-                // What even this does not end waits for a device, and ends when that answers.
-                return self.send(Signal::KILL);
+                if killed {
+                    // What even that does not end waits for a device, and ends when that answers.
+                    break;
+                }
+                self.send(Signal::KILL)?;
+                (killed, patience) = (true, Instant::now() + LOOK * 10);
             }
             tokio::select! {
                 _ = signals.children.recv() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+        if self.is_below {
+            // Until now its number was kept for it.
+            retry(|| waitid(WaitId::Pid(self.leader), WaitIdOptions::EXITED | WaitIdOptions::NOHANG))?;
+        }
         Ok(())
     }
 
-    /// Whether a process of the group is our child. As long as one is, the group's number is nobody else's.
-    fn has_children(self) -> io::Result<bool> {
+    /// Whether there is a process in the group besides the tool, which has ended. As long as one is our child, or the tool has not
+    /// been waited for, the group's number is nobody else's.
+    fn has_others(self) -> io::Result<bool> {
+        if self.is_below {
+            return others(self.leader);
+        }
         loop {
-            match waitid(WaitId::Pgid(Some(self.0)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            match waitid(WaitId::Pgid(Some(self.leader)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
                 Ok(None) => return Ok(true),
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Err(Errno::CHILD) => return Ok(false),
@@ -177,9 +225,9 @@ impl Group {
 
     fn send(self, signal: Signal) -> io::Result<()> {
         // Who is stopped obeys when it goes on.
-        let also = matches!(signal, Signal::TERM | Signal::HUP).then_some(Signal::CONT);
-        for signal in std::iter::once(signal).chain(also) {
-            match kill_process_group(self.0, signal) {
+        let ends = matches!(signal, Signal::TERM | Signal::HUP | Signal::INT | Signal::QUIT);
+        for signal in std::iter::once(signal).chain(ends.then_some(Signal::CONT)) {
+            match kill_process_group(self.leader, signal) {
                 // It has just ended.
                 Ok(()) | Err(Errno::SRCH) => {}
                 // As tcpdump does. A tool that stays as it was started cannot be out of reach.
@@ -193,35 +241,57 @@ impl Group {
         Ok(())
     }
 
-    /// Does as the tool does when it is stopped from the terminal: the shell gets it, until it lets both go on.
-    fn stop_with_it(self, terminal: &Terminal) -> io::Result<()> {
+    /// Does as the tool does when it is stopped from the terminal, or because it has not got it: the shell gets it, until it lets
+    /// both go on. One that wants a terminal which it cannot have is hung up on, as one without a shell is by the kernel.
+    fn stop_with_it(self, terminal: &mut Option<Terminal>) -> io::Result<()> {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-        let Some(signal) =
-            retry(|| waitid(WaitId::Pid(self.0), options))?.as_ref().and_then(WaitIdStatus::stopping_signal)
-        else {
-            return Ok(());
+        let stopped = retry(|| waitid(WaitId::Pid(self.leader), options))?;
+        let Some(signal) = stopped.as_ref().and_then(WaitIdStatus::stopping_signal) else { return Ok(()) };
+        let wants = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&signal);
+        let Some(terminal) = terminal else {
+            return if wants { self.send(Signal::HUP) } else { Ok(()) };
         };
-        // It asked for the terminal before it had it.
-        let early = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&signal);
-        if !early {
-            terminal.take_back(self.0)?;
-            kill_process(getpid(), Signal::STOP)?;
+        // It wanted the terminal before it had it, and we have it to give.
+        if wants && terminal.give(self.leader)? {
+            return self.send(Signal::CONT);
         }
-        terminal.give(self.0)?;
+        terminal.take_back(self.leader)?;
+        // The whole job, as the terminal does it. Where no shell could let it go on, the kernel ignores this.
+        kill_process_group(getpgrp(), Signal::TSTP)?;
+        terminal.give(self.leader)?;
         self.send(Signal::CONT)
     }
 
     /// Gives the tool the terminal.
-    pub(crate) fn take(self, terminal: &Terminal) -> io::Result<()> {
-        terminal.give(self.0)?;
+    pub(crate) fn take(self, terminal: &mut Terminal) -> io::Result<()> {
+        terminal.give(self.leader)?;
         // It may have asked before it had it, and been stopped for that.
         self.send(Signal::CONT)
     }
 
     /// Takes the terminal from the tool.
     pub(crate) fn leave(self, terminal: &Terminal) -> io::Result<()> {
-        terminal.take_back(self.0)
+        terminal.take_back(self.leader)
     }
+}
+
+/// Whether a process of this group runs, besides its leader.
+fn others(leader: Pid) -> io::Result<bool> {
+    let group = leader.to_string();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit()) && **name != group) else {
+            continue;
+        };
+        // One that has ended meanwhile is in no group. Fields behind the name, which is in brackets: state, parent, group.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ')).into_iter().flatten();
+        let (state, of) = (fields.next(), fields.nth(1));
+        if of == Some(&group) && state != Some("Z") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// At this instant; without one, never.

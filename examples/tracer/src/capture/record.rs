@@ -1,12 +1,13 @@
 //! From the rings of pods to one recording.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use podtrail_event::Timestamp;
-use podtrail_netns::capture::{Capture, CaptureConfig, CaptureHandle, CaptureStats, InterfaceInfo, Packet, Recorder};
+use podtrail_netns::capture::{Capture, CaptureHandle, CaptureStats, InterfaceInfo, Packet, Recorder};
 use tokio::sync::Notify;
 
 use crate::Failure;
@@ -16,35 +17,39 @@ use crate::owners::Owners;
 #[derive(Debug)]
 pub(super) struct Record {
     inner: Mutex<Inner>,
+    /// How many interfaces there are: each has a number of its own, whichever namespace it is in.
+    interfaces: AtomicU32,
     ended: Notify,
 }
 
 #[derive(Debug)]
 struct Inner {
     recorder: Recorder,
-    owners: Option<Owners>,
     /// How many packets are still wanted.
     left: Option<u64>,
     written: u64,
-    /// How many interfaces there are: each has a number of its own, whichever namespace it is in.
-    interfaces: u32,
+    /// What was written ends anywhere.
     has_failed: bool,
 }
 
 impl Record {
-    pub(super) fn new(recorder: Recorder, owners: Option<Owners>, most: Option<u64>) -> Self {
-        let inner = Inner { recorder, owners, left: most, written: 0, interfaces: 0, has_failed: false };
-        Self { inner: Mutex::new(inner), ended: Notify::new() }
+    pub(super) fn new(recorder: Recorder, most: Option<u64>) -> Self {
+        let inner = Inner { recorder, left: most, written: 0, has_failed: false };
+        Self { inner: Mutex::new(inner), interfaces: AtomicU32::new(0), ended: Notify::new() }
     }
 
     /// Says that no more is wanted.
-    pub(super) fn end(&self, has_failed: bool) {
-        self.lock().has_failed |= has_failed;
+    pub(super) fn end(&self) {
         self.ended.notify_one();
     }
 
     pub(super) async fn ended(&self) {
         self.ended.notified().await;
+    }
+
+    /// Whether there are as many packets as were wanted.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().left == Some(0)
     }
 
     /// Completes the recording; gives the number of packets in it.
@@ -66,22 +71,22 @@ impl Record {
 /// A pod whose packets are captured.
 #[derive(Debug)]
 pub(super) struct Source {
-    capture: Capture,
+    /// Its sandbox.
+    pub(super) id: String,
+    pub(super) pod: String,
     /// What its interfaces are named with, where those of others are in the same recording.
-    title: Option<String>,
-    description: String,
-    filter: String,
-    snap_length: u32,
+    pub(super) prefix: Option<String>,
+    pub(super) description: String,
+    pub(super) filter: String,
+    pub(super) snap_length: u32,
+    /// Each has its own: the others' packets do not wait while a ledger is read.
+    pub(super) owners: Option<Owners>,
     /// The numbers that its interfaces have in the recording.
-    numbers: HashMap<u32, u32>,
+    pub(super) numbers: HashMap<u32, u32>,
+    pub(super) capture: Capture,
 }
 
 impl Source {
-    pub(super) fn new(capture: Capture, title: Option<String>, description: String, config: &CaptureConfig) -> Self {
-        let filter = config.filter.as_ref().map(|filter| filter.as_str().to_owned()).unwrap_or_default();
-        Self { capture, title, description, filter, snap_length: config.snap_length, numbers: HashMap::new() }
-    }
-
     pub(super) fn handle(&self) -> CaptureHandle {
         self.capture.handle()
     }
@@ -100,49 +105,62 @@ impl Source {
                 }
                 continue;
             };
-            let inner = &mut *record.lock();
             for mut packet in packets {
-                if inner.left == Some(0) || inner.has_failed {
-                    return Ok(());
-                }
-                let number = *self.numbers.entry(packet.interface).or_insert_with(|| {
-                    inner.interfaces += 1;
-                    inner.interfaces
-                });
-                if !inner.recorder.knows(number, packet.link_type) {
-                    let mut interface = handle.interface_of(&packet);
+                let comments = comments(self.owners.as_mut(), &packet)?;
+                let number = self.numbers.entry(packet.interface);
+                let number = *number.or_insert_with(|| record.interfaces.fetch_add(1, Ordering::Relaxed));
+                let describe = |packet: &Packet<'_>| {
+                    let mut interface = handle.interface_of(packet);
                     interface.index = number;
-                    if let Some(title) = &self.title {
-                        interface.name = format!("{title}:{}", interface.name);
+                    if let Some(prefix) = &self.prefix {
+                        interface.name = format!("{prefix}:{}", interface.name);
                     }
                     let mut info = InterfaceInfo::new(interface);
                     info.description.clone_from(&self.description);
                     info.filter.clone_from(&self.filter);
                     info.snap_length = self.snap_length;
-                    inner.recorder.interface(&info)?;
+                    info
+                };
+                let inner = &mut *record.lock();
+                if inner.left == Some(0) || inner.has_failed {
+                    return Ok(());
                 }
+                let is_known = inner.recorder.knows(number, packet.link_type);
+                let info = (!is_known).then(|| describe(&packet));
                 packet.interface = number;
-                inner.write(&packet)?;
+                inner.write(&packet, info.as_ref(), &comments)?;
             }
-            inner.recorder.flush()?;
+            let inner = &mut *record.lock();
+            let flushed = inner.recorder.flush();
+            inner.noted(flushed)?;
+            if inner.left == Some(0) {
+                return Ok(());
+            }
         }
     }
 }
 
 impl Inner {
-    fn write(&mut self, packet: &Packet<'_>) -> anyhow::Result<()> {
-        let comments = match (&mut self.owners, packet.endpoints()) {
-            (Some(owners), Some((source, destination))) => {
-                let at = Timestamp::from_nanosecond(packet.time);
-                owners.comments(at, [source, destination]).context("cannot read the ledger")?
-            }
-            _ => Vec::new(),
-        };
-        self.recorder.packet(packet, &comments)?;
+    fn write(&mut self, packet: &Packet<'_>, info: Option<&InterfaceInfo>, comments: &[String]) -> anyhow::Result<()> {
+        let described = info.map_or(Ok(()), |info| self.recorder.interface(info));
+        let written = described.and_then(|()| self.recorder.packet(packet, comments));
+        self.noted(written)?;
         self.written += 1;
         if let Some(left) = &mut self.left {
             *left -= 1;
         }
         Ok(())
     }
+
+    fn noted(&mut self, done: podtrail_netns::Result<()>) -> anyhow::Result<()> {
+        self.has_failed |= done.is_err();
+        Ok(done?)
+    }
+}
+
+/// Who held the addresses of a packet.
+fn comments(owners: Option<&mut Owners>, packet: &Packet<'_>) -> anyhow::Result<Vec<String>> {
+    let (Some(owners), Some((source, destination))) = (owners, packet.endpoints()) else { return Ok(Vec::new()) };
+    let at = Timestamp::from_nanosecond(packet.time);
+    owners.comments(at, [source, destination]).context("cannot read the ledger")
 }

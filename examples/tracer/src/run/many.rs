@@ -22,7 +22,7 @@ pub(super) async fn run(errand: &Errand<'_>, pods: Vec<Found>, mut signals: Sign
     let mut all = std::pin::pin!(all);
     let results = tokio::select! {
         results = &mut all => results,
-        () = signals.asked_to_end() => {
+        _ = signals.asked_to_end() => {
             // Tools that run listen for themselves; no other is started.
             turns.close();
             all.await
@@ -70,6 +70,7 @@ fn summary(pods: &[Found], results: &[Fared]) -> io::Result<()> {
                     End::Exited(code) => code.to_string(),
                     End::Signalled(signal) => format!("signal {signal}"),
                     End::Timer => "timer".to_owned(),
+                    End::Lost => "?".to_owned(),
                 };
                 let notes: Vec<_> = outcome.failures.iter().map(|failure| format!("{failure:#}")).collect();
                 (exit, outcome.copied.map(|bytes| format!("{bytes} B")).unwrap_or_default(), notes.join("; "))

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use podtrail_event::{Cluster, Pod, Subject, Timestamp};
 use podtrail_ledger::{Change, ClaimRow, Evidence, Interval, Observation, PodRow, Source, Store};
-use podtrail_netns::{Contents, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, PcapngWriter, SectionInfo};
+use podtrail_netns::capture::{
+    Contents, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, PcapngWriter, SectionInfo,
+};
 use tempfile::TempDir;
 
 use crate::harness::{ask, tracer};

@@ -28,7 +28,9 @@ fn a_run_is_written_down_when_it_starts_and_when_it_has_ended() {
         assert_eq!((&event["v"], &event["node"], &event["tool"]), (&json!(1), &json!("node-0"), &json!("sh")));
         assert_eq!(event["arguments"], json!(["-c", "echo hi; exit 3"]));
         let uid = rustix::process::getuid().as_raw();
-        assert_eq!((&event["user"], &event["privileged"]), (&json!({"uid": uid, "sudo": "alice"}), &json!(false)));
+        assert_eq!(event["user"], json!({"uid": uid, "sudo": "alice"}));
+        assert_eq!(event["destinations"], json!(["stdout", "file:/dev/null"]));
+        assert!(event["capabilities"].as_str().unwrap().contains("CAP_NET_RAW"), "{event}");
         assert!(event["time"].as_str().unwrap().starts_with("20"), "{event}");
     }
     assert_eq!((&started["event"], &ended["event"]), (&json!("tool-run-started"), &json!("tool-run-ended")));
@@ -51,7 +53,7 @@ fn how_a_run_ended_is_told_apart() {
         ask(&mut world.ours(&[&["--audit", &audit(&world)], flags].concat(), tool));
         let ended = events(&world).pop().unwrap();
         assert_eq!(json!([ended["exitCode"], ended["signal"], ended["timer"]]), expected, "{ended}");
-        assert_eq!(ended["privileged"], flags.contains(&"--privileged"));
+        assert_eq!(ended["capabilities"] == "all", flags.contains(&"--privileged"));
     }
     let mut running = Running::start(&mut world.ours(&["--audit", &audit(&world)], &["sleep", "60"]));
     eventually("it runs", || (events(&world).len() == 7).then_some(()));
@@ -66,7 +68,7 @@ fn what_is_refused_is_written_down_with_the_reason() {
     let elsewhere = ["run", "--local", "--pod", "default/none", "--audit", &audit, "--", "true"];
     let refused = [
         (world.tracer(elsewhere), 69, "default/none"),
-        (world.ours(&["--audit", &audit, "-f", "/"], &["true"]), 1, "cannot write the tool's output"),
+        (world.ours(&["--audit", &audit, "-f", "/"], &["true"]), 69, "cannot write to /"),
         (world.ours(&["--audit", &audit, "-d", "127.0.0.1", "-p", "1"], &["true"]), 69, "cannot connect"),
     ];
     for (mut command, code, words) in refused {
@@ -75,10 +77,17 @@ fn what_is_refused_is_written_down_with_the_reason() {
         assert_eq!((&event["event"], event.get("exitCode")), (&json!("tool-run-refused"), None));
         assert!(event["reason"].as_str().unwrap().contains(words), "{event}");
     }
-    // One that was said to start, and could not be.
     assert_eq!(ask(&mut world.ours(&["--audit", &audit], &["/no/such/tool"])).code, Some(127));
-    let last: Vec<_> = events(&world).split_off(3).iter().map(|event| event["event"].clone()).collect();
-    assert_eq!(last, ["tool-run-started", "tool-run-refused"]);
+    // One that was said to start, and could not be.
+    assert_eq!(ask(&mut world.ours(&["--audit", &audit], &["/etc/passwd"])).code, Some(126));
+    let mut labelled = world.tracer(["run", "--local", "-l", "app=none", "--audit", &audit, "--", "true"]);
+    assert_eq!(ask(&mut labelled).code, Some(69));
+    let last = events(&world).split_off(3);
+    let names: Vec<_> = last.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["tool-run-refused", "tool-run-started", "tool-run-refused", "tool-run-refused"]);
+    assert_eq!(last[3]["pods"], json!({"namespace": null, "selector": "app=none"}));
+    let rotated = world.ours(&["--audit", &format!("{audit},max-size=1MiB")], &["true"]);
+    assert_eq!(ask(&mut { rotated }).code, Some(64));
 }
 
 #[test]

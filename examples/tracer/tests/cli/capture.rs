@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use podtrail_netns::{Capabilities, Contents, PcapngReader};
+use podtrail_netns::Capabilities;
+use podtrail_netns::capture::{Contents, PcapngReader};
 use rustix::process::Signal;
 
 use crate::harness::{Running, Said, World, eventually};

@@ -122,7 +122,7 @@ fn each_pod_has_a_file_of_its_own() {
 fn a_signal_ends_all_and_no_more_are_started() {
     let world = three();
     let mut running =
-        Running::start(&mut web(&world, &["--parallel", "2"], "touch $0/run-$$; echo $$; sleep 1000 & wait"));
+        Running::start(&mut web(&world, &["--parallel", "2"], "echo $$; touch $0/run-$$; sleep 1000 & wait"));
     let started = || std::fs::read_dir(world.home.path()).unwrap().count();
     eventually("two run", || (started() == 2).then_some(()));
     running.signal(Signal::TERM);

@@ -29,7 +29,9 @@ fn what_is_no_file_is_refused_before_the_tool_runs() {
     fs::write(world.path("precious"), "precious").unwrap();
     symlink(world.path("precious"), world.path("link")).unwrap();
     assert!(Command::new("mkfifo").arg(world.path("fifo")).status().unwrap().success());
+    fs::hard_link(world.path("precious"), world.path("second")).unwrap();
     let mut cases = vec![("link", "it is a symbolic link"), ("fifo", ""), ("", ""), ("no/where", "No such file")];
+    cases.push(("second", "second name"));
     if !rustix::process::geteuid().is_root() {
         fs::write(world.path("closed"), "precious").unwrap();
         fs::set_permissions(world.path("closed"), fs::Permissions::from_mode(0o400)).unwrap();
@@ -38,11 +40,39 @@ fn what_is_no_file_is_refused_before_the_tool_runs() {
     for (name, words) in cases {
         let path = world.text(name);
         let said = ask(&mut world.ours(&["-f", &path], &["touch", &world.text("ran")]));
-        assert_eq!((said.code, world.path("ran").exists()), (Some(1), false), "{name}: {}", said.err);
-        assert!(said.err.starts_with(&format!("error: cannot write the tool's output to {path}: ")), "{}", said.err);
+        assert_eq!((said.code, world.path("ran").exists()), (Some(69), false), "{name}: {}", said.err);
+        assert!(said.err.starts_with(&format!("error: cannot write to {path}: ")), "{}", said.err);
         assert!(said.err.contains(words), "{}", said.err);
     }
     assert_eq!(world.read("precious"), "precious");
+}
+
+#[test]
+fn a_file_keeps_what_it_has_when_the_tool_does_not_run() {
+    let world = World::new();
+    let path = world.text("keep");
+    fs::write(&path, "precious").unwrap();
+    for (flags, code) in [(&["--audit", "file:/no/where/audit"][..], 69), (&["-d", "127.0.0.1", "-p", "1"], 69)] {
+        let flags = [&["-f", &path], flags].concat();
+        assert_eq!(ask(&mut world.ours(&flags, &["true"])).code, Some(code));
+    }
+    assert_eq!(ask(&mut world.ours(&["-f", &path], &["no-such-tool"])).code, Some(127));
+    assert_eq!(world.read("keep"), "precious");
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_it_and_so_do_the_others() {
+    let world = World::new();
+    let tool = "head -c 300000 /dev/zero";
+    let mut running = Running::start(&mut world.ours(&["-s", "-f", &world.text("out")], &["sh", "-c", tool]));
+    let mut out = running.child().stdout.take().unwrap();
+    // Longer than is waited for what others write who have the tool's pipe.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut out, &mut read).unwrap();
+    let said = running.ends();
+    assert_eq!((said.code, &*said.err, read.len()), (Some(0), "", 300_000));
+    assert_eq!(fs::metadata(world.path("out")).unwrap().len(), 300_000);
 }
 
 #[test]

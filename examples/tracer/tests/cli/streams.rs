@@ -152,7 +152,7 @@ fn without_a_receiver_the_tool_does_not_run() {
     ] {
         let said = ask(&mut world.ours(flags, &["touch", &world.text("ran")]));
         assert_eq!((said.code, said.text(), world.path("ran").exists()), (Some(69), "", false), "{flags:?}");
-        assert!(said.err.starts_with("error: cannot connect to "), "{}", said.err);
+        assert!(said.err.contains("cannot connect to "), "{}", said.err);
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -156,35 +155,19 @@ fn a_tool_that_control_c_ends_ends_the_program_as_it_would_the_shells_child() {
 }
 
 #[test]
-fn control_z_stops_both_and_they_go_on_together() {
+fn control_z_changes_nothing_where_no_shell_could_let_them_go_on() {
     let world = World::new();
-    let tool = "echo tracer=$PPID; echo tool=$$; read line; echo got=$line";
+    let tool = "echo ready; read line; echo got=$line";
     let command = shell(&world, &[], tool);
     let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &command) else { return };
-    let shown = eventually("the tool", || Some(terminal.shown()).filter(|shown| after_all(shown)));
-    let [tracer, tool] = ["tracer=", "tool="].map(|mark| after(&shown, mark).to_owned());
-    let is = |pid: &str, state: &str| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.contains(&format!(") {state} "))
-    };
-    for round in 0..3 {
+    terminal.shows("ready");
+    for _ in 0..3 {
         terminal.types("\u{1a}");
-        eventually(&format!("both stop, {round}"), || {
-            [&tool, &tracer].into_iter().all(|pid| is(pid, "T")).then_some(())
-        });
-        // As `fg` does it.
-        kill_process(Pid::from_raw(tracer.parse().unwrap()).unwrap(), Signal::CONT).unwrap();
-        eventually(&format!("both go on, {round}"), || {
-            [&tool, &tracer].into_iter().all(|pid| is(pid, "S")).then_some(())
-        });
+        thread::sleep(std::time::Duration::from_millis(100));
     }
     terminal.types("hello\n");
     let shown = terminal.ends();
     assert_eq!((after(&shown, "got="), after(&shown, "code=")), ("hello", "0"), "{shown}");
-}
-
-fn after_all(shown: &str) -> bool {
-    shown.split_once("tool=").is_some_and(|(_, rest)| rest.contains('\n'))
 }
 
 #[test]
