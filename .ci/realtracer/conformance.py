@@ -7,6 +7,7 @@ import stat
 import subprocess
 import time
 
+from stage import files
 from bed import wait_until
 
 
@@ -79,7 +80,8 @@ class Cases:
         os.makedirs(f"{host}/proc")
         mount = ["unshare", "--mount", "sh", "-ec", f"mount --rbind /proc {host}/proc; exec \"$@\"", "sh"]
         got = self.run("--host-root", host, "--pod", pod.title, "--", "readlink", "/proc/self/ns/net", before=mount)
-        self.say(8, "the runtime's process is found below /host/proc", got.stdout.strip() == pod.inode(), f"{got.stdout.strip()} {pod.inode()} {got.stderr}")
+        self.say(8, "the runtime's process is found below /host/proc", got.stdout.strip() == pod.inode(),
+                 f"{got.stdout.strip()} {pod.inode()} {got.stderr}")
 
     def snoopy(self):
         with socket.socket() as some:
@@ -93,10 +95,11 @@ class Cases:
         with open(sent, "wb") as file:
             file.write(os.urandom(100 << 10))
         got = self.run("cat", "-a", sent, *self.target, "-d", "127.0.0.1", "-p", str(port))
-        arrived = {os.path.relpath(os.path.join(where, name), received): os.path.join(where, name) for where, _, names in os.walk(received) for name in names}
-        same = [name for name, path in arrived.items() if subprocess.run(["cmp", "-s", path, sent]).returncode == 0]
-        self.say(9, "a collector has the tool's bytes, under the pod's name", got.returncode == 0 and len(same) == 1 and self.pod.name in same[0],
-                 f"exit {got.returncode}, {[*arrived]} {got.stderr}")
+        arrived = files(received)
+        same = [path for path in arrived if subprocess.run(["cmp", "-s", path, sent]).returncode == 0]
+        good = got.returncode == 0 and [os.path.basename(path) for path in same] == [self.pod.name]
+        self.say(9, "a collector has the tool's bytes, under the pod's name", good,
+                 f"exit {got.returncode}, {arrived} {got.stderr}")
         receiver.terminate()
         receiver.wait(10)
 
@@ -107,7 +110,8 @@ class Cases:
         alive = wait_until(lambda: subprocess.run(["pgrep", "-fx", f"sleep {marker}"], capture_output=True).returncode == 0, 2)
         code, took = process.wait(10), time.time() - began
         left = subprocess.run(["pgrep", "-fx", f"sleep {marker}"], capture_output=True, text=True).stdout.split()
-        self.say(10, "-t ends an endless tool", alive and code == 0 and 0.9 < took < 2 and not left, f"exit {code} after {took:.2f} s, {len(left)} left")
+        self.say(10, "-t ends an endless tool", alive and code == 0 and 0.9 < took < 2 and not left,
+                 f"exit {code} after {took:.2f} s, {len(left)} left")
         codes = [self.run("sh", "-a", f"-c 'exit {code}'", *self.target).returncode for code in (3, 0, 255)]
         self.say(11, "the exit code is the tool's", codes == [3, 0, 255], codes)
         home = os.readlink("/proc/self/ns/net")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 
+from stage import files
 from bed import wait_until
 from tools import during, packets
 
@@ -46,7 +47,8 @@ class Inside:
         shutil.copytree(self.stage.options.manifests, f"{home}/manifests")
         os.makedirs(f"{home}/overlay")
         pod = "/spec/template/spec"
-        patch = [{"op": "replace", "path": f"{pod}/volumes/1/hostPath", "value": {"path": os.path.dirname(os.path.dirname(self.bed.socket("node1"))), "type": "Directory"}},
+        folders = os.path.dirname(os.path.dirname(self.bed.socket("node1")))
+        patch = [{"op": "replace", "path": f"{pod}/volumes/1/hostPath", "value": {"path": folders, "type": "Directory"}},
                  {"op": "add", "path": f"{pod}/containers/0/volumeMounts/1/subPathExpr", "value": "$(NODE_NAME)/containerd.sock"}]
         with open(f"{home}/overlay/kustomization.yaml", "w") as file:
             json.dump({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["../manifests"],
@@ -73,7 +75,8 @@ class Inside:
         added = self.template["containers"][0]["securityContext"]["capabilities"]
         shared = [key for key in ("hostPID", "hostNetwork", "hostIPC") if self.template.get(key)]
         status = self.execute(self.tracers["node1"], "grep", "-E", "^(CapEff|CapBnd|NoNewPrivs)", "/proc/self/status").stdout
-        self.verdict("the pod shares nothing with its host, and has its capabilities and no more", not shared and added["drop"] == ["ALL"], f"{added['add']} {status}")
+        self.verdict("the pod shares nothing with its host, and has its capabilities and no more", not shared and added["drop"] == ["ALL"],
+                     f"{added['add']} {status}")
         for pod in (self.web[0], self.web[2]):
             got = self.run("run", "--pod", pod.title, "--", "ip", "-o", "-4", "addr", "show", "eth0", node=pod.node)
             self.verdict(f"manifests: run in a pod of {pod.node}", f"inet {pod.ip}/" in got.stdout and got.returncode == 0, got.stdout + got.stderr)
@@ -94,12 +97,13 @@ class Inside:
         self.verdict("manifests: capture, with a filter", got.returncode == 0 and " 0 packets" not in f" {got.stderr}", got.stderr)
         got = during(self.stage, self.web[1], pod, lambda: self.dump(self.tracers["node1"]))
         size = self.execute(self.tracers["node1"], "stat", "-c", "%s", "/tmp/dump").stdout
-        self.verdict("manifests: tcpdump -w, which becomes another user's, until the timer", got.returncode == 0 and int(size or 0) > 1000, f"{size} B {got.stderr}")
+        self.verdict("manifests: tcpdump -w, which becomes another user's, until the timer", got.returncode == 0 and int(size or 0) > 1000,
+                     f"{size} B {got.stderr}")
 
     def dump(self, inside):
         """Where the tracer cannot end it, tcpdump goes on, and must not hold what we read from."""
-        command = f"tracer run --pod {self.web[0].title} -t 2s -- tcpdump -i eth0 -U -w /tmp/dump >/tmp/said 2>&1; code=$?; cat /tmp/said >&2; exit $code"
-        return self.execute(inside, "sh", "-c", command)
+        command = f"tracer run --pod {self.web[0].title} -t 2s -- tcpdump -i eth0 -U -w /tmp/dump"
+        return self.execute(inside, "sh", "-c", f"{command} >/tmp/said 2>&1; code=$?; cat /tmp/said >&2; exit $code")
 
     def capabilities(self):
         """Takes one capability from the pod at a time: something fails, and says what is missing."""
@@ -120,7 +124,8 @@ class Inside:
             else:
                 got = self.dump(inside)
             named = f"CAP_{name}" if name in ("SYS_ADMIN", "NET_RAW", "KILL") else ""
-            self.verdict(f"manifests: without {name} it fails{f' and says {named}' if named else ''}", got.returncode != 0 and named in got.stderr, got.stderr)
+            self.verdict(f"manifests: without {name} it fails{f' and says {named}' if named else ''}", got.returncode != 0 and named in got.stderr,
+                         got.stderr)
 
     def enters(self):
         """What the manifests say that --enter needs besides."""
@@ -131,7 +136,9 @@ class Inside:
         wait_until(lambda: self.stage.cluster.runs(NAMESPACE, "enters"), 30)
         words = ["run", "--pod", self.web[0].title, "--enter", "mount,uts,ipc,pid", "--", "sh", "-c", "hostname; cat /tmp/hello; ps"]
         got = self.run(*words, inside="enters")
-        self.verdict("--enter with hostPID, SYS_PTRACE and SYS_CHROOT", got.stdout.startswith(f"{self.web[0].name}\nhello\n") and "httpd" in got.stdout, got.stdout + got.stderr)
+        good = got.stdout.startswith(f"{self.web[0].name}\nhello\n") and "httpd" in got.stdout
+        self.verdict("--enter with hostPID, SYS_PTRACE and SYS_CHROOT", good,
+                     got.stdout + got.stderr)
         got = self.run(*words)
         self.verdict("--enter without them says what is missing", got.returncode == 69 and "hostPID" in got.stderr, got.stderr)
 
@@ -169,8 +176,9 @@ class Inside:
     def snoopys(self, target, ip, out):
         """As snoopy-operator makes it: privileged, with CRI-O's path for the socket, and with no word of the node."""
         mounts = {"proc": ("/host/proc", "/proc"), "crio-sock": ("/var/run/crio/crio.sock", self.bed.socket(target.node)), "out": ("/out", out)}
-        container = {"name": "podtracer", "image": "localhost/tracer:1", "command": ["/usr/bin/podtracer"], "securityContext": {"privileged": True, "runAsUser": 0},
-                     "args": ["run", "tcpdump", "-a", "-i eth0 -U -w -", "-t", "4s", "-d", ip, "-p", "51001", "--pod", target.name, "-n", target.namespace, "-f", "/out/dump"],
+        words = ["run", "tcpdump", "-a", "-i eth0 -U -w -", "-t", "4s", "-d", ip, "-p", "51001", "--pod", target.name, "-n", target.namespace]
+        container = {"name": "podtracer", "image": "localhost/tracer:1", "command": ["/usr/bin/podtracer"], "args": [*words, "-f", "/out/dump"],
+                     "securityContext": {"privileged": True, "runAsUser": 0},
                      "volumeMounts": [{"name": name, "mountPath": where} for name, (where, _) in mounts.items()]}
         spec = {"nodeName": target.node, "restartPolicy": "Never", "containers": [container],
                 "volumes": [{"name": name, "hostPath": {"path": path}} for name, (_, path) in mounts.items()]}
@@ -204,7 +212,8 @@ class Inside:
             self.bed.kubectl("patch", "clusterrole", NAMESPACE, "--type=merge", "-p", json.dumps({"rules": less}))
             self.settled(verb, "no")
             got = self.run("run", *breaks, "--", "true")
-            self.verdict(f"without {verb} it says what it may not", got.returncode == 69 and "forbidden" in got.stderr and verb in got.stderr, got.stderr)
+            self.verdict(f"without {verb} it says what it may not", got.returncode == 69 and "forbidden" in got.stderr and verb in got.stderr,
+                         got.stderr)
             got = self.run("run", *keeps, "--", "true")
             self.verdict(f"without {verb} the rest goes on", got.returncode == 0, got.stderr)
             self.bed.kubectl("patch", "clusterrole", NAMESPACE, "--type=merge", "-p", json.dumps({"rules": role["rules"]}))
@@ -220,8 +229,5 @@ class Inside:
         with open(f"{self.stage.home}/audit") as file:
             entries = [json.loads(line) for line in file if line.endswith("\n")]
         asked = {(entry["verb"], entry["objectRef"]["resource"]) for entry in entries if entry.get("objectRef")}
-        self.verdict("each verb of the role is used, and nothing else is asked", asked == {("get", "pods"), ("list", "pods")}, f"{len(entries)} requests: {asked}")
-
-
-def files(folder):
-    return [os.path.join(where, name) for where, _, names in os.walk(folder) for name in names]
+        self.verdict("each verb of the role is used, and nothing else is asked", asked == {("get", "pods"), ("list", "pods")},
+                     f"{len(entries)} requests: {asked}")

@@ -13,13 +13,15 @@ def judge(stage):
         got = stage.tracer("ns", "--pod", pod.title, "-o", "json", local=local)
         ours = read_json(got.stdout) or {}
         how = "--local" if local else "API"
-        for part, shown, true in (("interfaces", interfaces, links), ("addresses", addresses, held), ("routes", routes, fib), ("neighbours", neighbours, arp)):
+        for part, (shown, true) in PARTS.items():
             got_all, true_all = shown(ours.get(part, [])), true(lambda *words: json.loads(pod.inside("ip", "-j", *words).stdout or "[]"))
-            stage.verdict(f"ns {how}: {part} are those of ip -j", got_all == true_all and true_all, f"{len(got_all)}; {got_all ^ true_all} {got.stderr}")
+            stage.verdict(f"ns {how}: {part} are those of ip -j", got_all == true_all and true_all,
+                          f"{len(got_all)}; {got_all ^ true_all} {got.stderr}")
         listening = {line.split()[3].rsplit(":", 1)[1] for line in pod.inside("ss", "-Htln").stdout.splitlines()}
         shown = {socket["local"].rsplit(":", 1)[1] for socket in ours.get("sockets", []) if socket["state"] == "listening"}
         stage.verdict(f"ns {how}: listening sockets are those of ss", shown == listening == {"8080"}, (shown, listening))
-        stage.verdict(f"ns {how}: it says which namespace and pod", f"net:[{ours.get('netns')}]" == pod.inode() and ours["pod"]["uid"] == pod.uid, ours.get("pod"))
+        stage.verdict(f"ns {how}: it says which namespace and pod", f"net:[{ours.get('netns')}]" == pod.inode() and ours["pod"]["uid"] == pod.uid,
+                      ours.get("pod"))
     got = stage.tracer("ns", "--pod", pod.title)
     stage.verdict("ns shows tables to people", f"{pod.ip}/" in got.stdout and "eth0" in got.stdout and got.returncode == 0, got.stdout)
 
@@ -50,9 +52,12 @@ def routes(found):
 
 
 def fib(ip):
-    tables = {"main": 254, "local": 255}
-    return {(one.get("type", "unicast"), network({"default": "::/0" if family == "-6" else "0.0.0.0/0"}.get(one["dst"], one["dst"])), one.get("gateway"),
-             one["dev"], tables[one.get("table", "main")], one.get("metric", 0)) for family in ("-4", "-6") for one in ip(family, "route", "show", "table", "all")}
+    tables, found = {"main": 254, "local": 255}, set()
+    for family, default in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
+        for one in ip(family, "route", "show", "table", "all"):
+            to = network(default if one["dst"] == "default" else one["dst"])
+            found.add((one.get("type", "unicast"), to, one.get("gateway"), one["dev"], tables[one.get("table", "main")], one.get("metric", 0)))
+    return found
 
 
 def neighbours(found):
@@ -61,3 +66,6 @@ def neighbours(found):
 
 def arp(ip):
     return {(one["dev"], one["dst"], one.get("lladdr")) for one in ip("neigh", "show", "nud", "all")}
+
+
+PARTS = {"interfaces": (interfaces, links), "addresses": (addresses, held), "routes": (routes, fib), "neighbours": (neighbours, arp)}

@@ -13,7 +13,7 @@ import packets
 import replaced
 import tools
 
-PARTS = {"conformance": conformance.judge, "tools": tools.judge, "packets": packets.judge, "inspected": inspected.judge, "inside": inside.judge, "replaced": replaced.judge}
+PARTS = {part.__name__: part.judge for part in (conformance, tools, packets, inspected, inside, replaced)}
 
 
 def main():

@@ -78,7 +78,8 @@ def named(stage, pods, tracker):
     fine = sum(not stamp.endswith("000") for stamp in times) > len(times) * 0.9
     stage.verdict("stamps are of now, to the nanosecond", fine and all(began - 1 < float(stamp) < time.time() for stamp in times), times[:2])
     info = subprocess.run(["capinfos", "-I", path], capture_output=True, text=True, timeout=20).stdout
-    stage.verdict("the file says which pod it is of", pods[0].title in info and pods[0].uid in info and pods[0].ip in info, info.split("Description", 1)[-1])
+    stage.verdict("the file says which pod it is of", pods[0].title in info and pods[0].uid in info and pods[0].ip in info,
+                  info.split("Description", 1)[-1])
     out = f"{stage.home}/standard-output"
     with open(out, "wb") as file:
         process = stage.start("capture", "--pod", pods[0].title, "-c", "10", "-t", "10s", stdout=file)
@@ -105,7 +106,8 @@ def annotated(stage, pods, tracker):
     fields = ("frame.time_epoch", "frame.len", "ip.src", "ip.id")
     before, after = tshark(plain, *fields)[0], tshark(rich, *fields)[0]
     same = before == after
-    stage.verdict("annotate changes no packet", same and before, f"{len(before)} packets; {[pair for pair in zip(before, after) if pair[0] != pair[1]][:1]}")
+    stage.verdict("annotate changes no packet", same and before,
+                  f"{len(before)} packets; {[pair for pair in zip(before, after) if pair[0] != pair[1]][:1]}")
 
 
 def narrowed(stage, pods):
@@ -125,7 +127,8 @@ def of_many(stage, pods, tracker):
     captured(stage, words, lambda: stage.fetch(here[1], here[0], 10))
     rows, complaints = tshark(path, *FIELDS, "frame.interface_name")
     seen = collections.Counter(row[3] for row in rows)
-    good = set(seen) == {f"{pod.title}:eth0" for pod in here} and len(set(seen.values())) == 1 and not wrong_names(rows, here, LIVE) and not complaints
+    each = set(seen) == {f"{pod.title}:eth0" for pod in here} and len(set(seen.values())) == 1
+    good = each and not wrong_names(rows, here, LIVE) and not complaints
     stage.verdict("-l captures each pod of the node at an interface of its own", good, f"{dict(seen)} {complaints}")
 
 

@@ -14,7 +14,6 @@ from bed import wait_until
 NAMES = ["db-0", "db-1", "db-2"]
 WAYS = ["killed", "forced", "deleted"]
 SECONDS = 45
-SLACK = 0.5  # between two looks
 SHOW = ["ip", "-j", "link", "show", "eth0"]
 
 
@@ -40,20 +39,22 @@ def judge(stage):
     over.set()
     for thread in tracers:
         thread.join()
-    time.sleep(SLACK)
+    time.sleep(0.5)
     seen.over.set()
     seen.join()
     runs = [run for thread in tracers for run in thread.runs]
     stage.verdict("sandboxes were replaced in each way", all(done[way] > 1 for way in WAYS), f"{dict(done)}, {len(seen.sandboxes)} sandboxes seen")
     ran = [run for run in runs if run.code == 0]
     wrong = [run for run in ran if not seen.had(run)]
-    stage.verdict("every tool that ran was in a namespace of its pod's", not wrong and len(ran) > 50, f"{len(wrong)} of {len(ran)} wrong: {wrong[:1]}")
+    stage.verdict("every tool that ran was in a namespace of its pod's", not wrong and len(ran) > 50,
+                  f"{len(wrong)} of {len(ran)} wrong: {[(run.name, run.began, seen.owners(run)) for run in wrong[:3]]}")
     # Its sandbox has just ended, and the CNI plugins have taken the network down.
     emptied = [run for run in runs if run.code == 1 and run.err == 'Device "eth0" does not exist.']
     refused = [run for run in runs if run.code and run not in emptied]
     odd = [run for run in refused if run.code != 69 or run.out or run.name not in run.err]
     why = collections.Counter(re.sub("[0-9a-f]{20,}", "…", run.err).rsplit("/", 1)[-1][6:90] for run in refused)
-    stage.verdict("every other was refused, and the pod named", refused and not odd, f"{len(odd)} of {len(refused)} odd; {len(emptied)} came when its network went; {odd[:1]} {why.most_common(4)}")
+    stage.verdict("every other was refused, and the pod named", refused and not odd,
+                  f"{len(odd)} of {len(refused)} odd; {len(emptied)} came when its network went; {odd[:1]} {why.most_common(4)}")
 
 
 class Looping(threading.Thread):
@@ -95,18 +96,18 @@ def churn(stage):
 
 
 class Sandbox:
-    """A sandbox that containerd knew, until the last look at which its namespace was there."""
+    """A sandbox that containerd knew, and when its namespace was first seen to be gone."""
 
     def __init__(self, name, path):
         self.name, self.netns, self.address = name, path.rsplit("/", 1)[-1], None
-        self.until = time.time()
+        self.gone = None
 
     def look(self):
         done = subprocess.run(["ip", "-n", self.netns, *SHOW[1:]], capture_output=True, text=True, timeout=10)
-        shown = read_json(done.stdout)
-        if shown:
-            self.address, self.until = shown[0]["address"], time.time()
-        return bool(shown)
+        if shown := read_json(done.stdout):
+            self.address = shown[0]["address"]
+        else:
+            self.gone = time.time()
 
 
 class Seen(threading.Thread):
@@ -114,7 +115,7 @@ class Seen(threading.Thread):
 
     def __init__(self, stage):
         super().__init__(daemon=True)
-        self.stage, self.over, self.sandboxes, self.gone = stage, threading.Event(), {}, set()
+        self.stage, self.over, self.sandboxes = stage, threading.Event(), {}
 
     def run(self):
         while not self.over.wait(0.1):
@@ -123,14 +124,17 @@ class Seen(threading.Thread):
     def look(self):
         for container in self.stage.ctr("node1", "containers", "ls", "-q", 'labels."io.cri-containerd.kind"==sandbox').split():
             if container not in self.sandboxes and (info := read_json(self.stage.ctr("node1", "containers", "info", container))):
-                paths = [namespace["path"] for namespace in info["Spec"]["linux"]["namespaces"] if namespace["type"] == "network" and "path" in namespace]
-                if paths:
-                    self.sandboxes[container] = Sandbox(info["Labels"]["io.kubernetes.pod.name"], paths[0])
-        for container, sandbox in self.sandboxes.items():
-            if container not in self.gone and not sandbox.look():
-                self.gone.add(container)
+                paths = {namespace["type"]: namespace.get("path") for namespace in info["Spec"]["linux"]["namespaces"]}
+                if path := paths.get("network"):
+                    self.sandboxes[container] = Sandbox(info["Labels"]["io.kubernetes.pod.name"], path)
+        for sandbox in self.sandboxes.values():
+            if sandbox.name in NAMES and not sandbox.gone:
+                sandbox.look()
 
     def had(self, run):
-        """Whether the namespace was that of a sandbox of the pod's, which had not ended before the tracer began."""
+        """Whether the namespace was that of a sandbox of the pod's, which was not gone when the tracer began."""
+        return any(name == run.name and (gone is None or gone > run.began) for name, gone in self.owners(run))
+
+    def owners(self, run):
         address = run.address()
-        return any(sandbox.name == run.name and sandbox.address == address and sandbox.until + SLACK > run.began for sandbox in self.sandboxes.values())
+        return [(sandbox.name, sandbox.gone) for sandbox in self.sandboxes.values() if sandbox.address == address]

@@ -127,9 +127,14 @@ def rows(text):
 def tshark(path, *fields, narrow=""):
     """The fields of each packet of a file, and what tshark complains about."""
     words = [word for field in fields for word in ("-e", field)]
-    done = subprocess.run(["tshark", "-n", "-r", path, "-Y", narrow, "-T", "fields", "-E", "aggregator=|", *words], capture_output=True, text=True, timeout=60)
+    command = ["tshark", "-n", "-r", path, "-Y", narrow, "-T", "fields", "-E", "aggregator=|", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     complaints = [line for line in done.stderr.splitlines() if "Running as user" not in line]
     return rows(done.stdout), complaints if done.returncode == 0 else [*complaints, f"exit {done.returncode}"]
+
+
+def files(folder):
+    return [os.path.join(where, name) for where, _, names in os.walk(folder) for name in names]
 
 
 def read_json(text):

@@ -26,7 +26,8 @@ def judge(stage):
 def iproute(stage, pod):
     for words in (["ip", "-d", "link"], ["ip", "route", "show", "table", "all"], ["ss", "-tnl"]):
         got, true = stage.tracer("run", "--pod", pod.title, "--", *words), pod.inside(*words)
-        stage.verdict(f"{' '.join(words)} shows what it shows in the namespace", got.stdout == true.stdout and got.stdout, f"{len(got.stdout)} B {got.stderr}")
+        stage.verdict(f"{' '.join(words)} shows what it shows in the namespace", got.stdout == true.stdout and got.stdout,
+                      f"{len(got.stdout)} B {got.stderr}")
     words = ["sh", "-c", "ip link add veto type veth peer name peer && ip addr add 192.0.2.1/32 dev veto && ip -br addr show veto; ip link del veto"]
     got = stage.tracer("run", "--pod", pod.title, "--", *words)
     stage.verdict("ip may change the pod's network", "192.0.2.1/32" in got.stdout and got.returncode == 0, got.stdout + got.stderr)
@@ -72,11 +73,14 @@ def tcpdump(stage, pod, other):
     owner = pwd.getpwuid(os.stat(path).st_uid).pw_name if os.path.exists(path) else None
     stage.verdict("tcpdump -w writes a file, as user tcpdump", got.returncode == 0 and len(packets(path)) == 8 and owner == "tcpdump",
                   f"exit {got.returncode}, {owner}'s, {len(packets(path))} packets {got.stderr}")
-    got = during(stage, other, pod, lambda: stage.tracer("run", "--pod", pod.title, "-t", "15s", "--", *dump, "-U", "-w", "-", "tcp", "port", "8080", binary=True))
+    words = ["--pod", pod.title, "-t", "15s", "--", *dump, "-U", "-w", "-", "tcp", "port", "8080"]
+    got = during(stage, other, pod, lambda: stage.tracer("run", *words, binary=True))
     with open(path, "wb") as file:
         file.write(got.stdout)
-    stage.verdict("tcpdump -w - writes to standard output", got.returncode == 0 and len(packets(path)) == 8, f"{len(got.stdout)} B {got.stderr.decode()}")
-    got = during(stage, other, pod, lambda: stage.tracer("run", "tcpdump", "-a", "-i eth0 -U -w -", "-t", "2s", "-f", path, "--pod", pod.name, "-n", pod.namespace))
+    stage.verdict("tcpdump -w - writes to standard output", got.returncode == 0 and len(packets(path)) == 8,
+                  f"{len(got.stdout)} B {got.stderr.decode()}")
+    words = ["tcpdump", "-a", "-i eth0 -U -w -", "-t", "2s", "-f", path, "--pod", pod.name, "-n", pod.namespace]
+    got = during(stage, other, pod, lambda: stage.tracer("run", *words))
     left = subprocess.run(["pgrep", "-fx", "tcpdump -i eth0 -U -w -"], capture_output=True, text=True).stdout.split()
     stage.verdict("the timer ends tcpdump, which is another user's by then", got.returncode == 0 and not left and len(packets(path)) > 8,
                   f"exit {got.returncode}, {len(left)} left, {len(packets(path))} packets {got.stderr}")
@@ -134,9 +138,12 @@ def enter(stage):
     said = {name: got.stdout for name, got in seen.items()}
     true = ["nsenter", f"--target={pod.container_pid(stage, 'first')}", "--mount", "--uts", "--ipc", "--pid", "--", "/bin/cat", "/etc/resolv.conf"]
     resolv = subprocess.run(true, capture_output=True, text=True, timeout=10).stdout
-    stage.verdict("--enter shows the pod's resolv.conf", said["resolv.conf"] == resolv and "198.19.0.10" in resolv, said["resolv.conf"] or seen["resolv.conf"].stderr)
+    stage.verdict("--enter shows the pod's resolv.conf", said["resolv.conf"] == resolv and "198.19.0.10" in resolv,
+                  said["resolv.conf"] or seen["resolv.conf"].stderr)
     stage.verdict("--enter shows the pod's host name", said["hostname"] == "a-name-of-its-own\n", said["hostname"])
-    stage.verdict("--enter shows the container's processes, and no others", "sleep 10000" in said["processes"] and len(said["processes"].splitlines()) <= 4, said["processes"])
+    good = "sleep 10000" in said["processes"] and len(said["processes"].splitlines()) <= 4
+    stage.verdict("--enter shows the container's processes, and no others", good,
+                  said["processes"])
     stage.verdict("--enter runs the container's own shell", said["shell"] == "/bin/busybox\n", said["shell"])
     for name in ("first", "second"):
         got = stage.tracer("run", *to, "--container", name, "--", "cat", "/tmp/which")
