@@ -10,6 +10,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+#[cfg(feature = "capture")]
+use podtrail_netns::capture::{Capture, CaptureConfig};
 use podtrail_netns::{Capabilities, ErrorKind, Netns};
 
 /// Says what it can do, a line for each thing.
@@ -37,6 +39,16 @@ fn answer() {
     };
     said("spawn", status(Capabilities::NONE));
     said("keep", status(Capabilities::NET_RAW));
+    #[cfg(feature = "inspect")]
+    {
+        let names = |netns: &Netns| netns.interfaces().map(|all| all[0].name.clone());
+        said("interfaces", names(theirs));
+        said("sockets", theirs.sockets().map(|_| "ok".into()));
+        said("interfaces here", names(&Netns::current().unwrap()));
+        said("sockets here", Netns::current().unwrap().sockets().map(|_| "ok".into()));
+    }
+    #[cfg(feature = "capture")]
+    said("capture", Capture::open(theirs, &CaptureConfig::default()).map(|_| "ok".into()));
     let parent = std::env::var("PODTRAIL_PARENT").unwrap().parse().unwrap();
     said("process", Netns::of_process(parent).map(|_| "ok".into()));
     said("create", create.map(|_| "ok".into()));
@@ -52,6 +64,13 @@ fn entering_needs_sys_admin_alone() {
     assert_eq!(said("spawn"), format!("{NOTHING} {NOTHING} {NOTHING} {NOTHING} 1"));
     assert_eq!(said("keep"), format!("{NOTHING} {NOTHING} {NOTHING} {NOTHING} 1"));
     assert_eq!(said("create"), "ok");
+    if cfg!(feature = "inspect") {
+        assert_eq!(["interfaces", "sockets"].map(&said), ["lo", "ok"]);
+    }
+    if cfg!(feature = "capture") {
+        let what = "MissingCapability: cannot capture: CAP_NET_RAW is missing in the network namespace";
+        assert_eq!(said("capture"), what);
+    }
     assert!(said("process").starts_with("MissingCapability: cannot open the network namespace of process "));
     assert!(said("process").ends_with(": CAP_SYS_PTRACE is missing"));
 }
@@ -64,11 +83,32 @@ fn a_capability_is_kept_by_whoever_holds_it() {
 }
 
 #[test]
+#[cfg(feature = "capture")]
+fn packets_need_net_raw_beside_sys_admin() {
+    let Some(said) = said(&["sys_admin", "net_raw"]) else { return };
+    assert_eq!(said("capture"), "ok");
+}
+
+#[test]
+#[cfg(feature = "inspect")]
+fn in_the_namespace_that_the_caller_is_in_nothing_is_needed_to_look() {
+    let Some(said) = said(&[]) else { return };
+    assert_eq!(["interfaces here", "sockets here"].map(said), ["lo", "ok"]);
+}
+
+#[test]
 fn without_a_capability_it_is_said_which_is_missing() {
     for others in [&[][..], &["net_admin", "net_raw"], &["sys_ptrace"]] {
         let Some(said) = said(others) else { return };
         let ends = |what, end| assert!(said(what).ends_with(end), "{others:?}: {}", said(what));
-        for what in ["run", "spawn", "keep"] {
+        let mut needy = vec!["run", "spawn", "keep"];
+        if cfg!(feature = "inspect") {
+            needy.extend(["interfaces", "sockets"]);
+        }
+        if cfg!(feature = "capture") {
+            needy.push("capture");
+        }
+        for what in needy {
             assert!(said(what).starts_with("MissingCapability: cannot enter network namespace "), "{}", said(what));
             ends(what, ": CAP_SYS_ADMIN is missing");
         }
