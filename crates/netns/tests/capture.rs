@@ -11,8 +11,9 @@ mod pair;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pair::{HERE, Pair, THERE, ip};
 use podtrail_netns::ErrorKind;
@@ -193,7 +194,7 @@ fn a_stop_from_another_thread_ends_the_wait() {
     let Some(pair) = Pair::new() else { return };
     let mut capture = Capture::open(&pair.here, &CaptureConfig::default()).unwrap();
     let handle = capture.handle();
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let stopper = thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));
         handle.stop();
@@ -203,6 +204,36 @@ fn a_stop_from_another_thread_ends_the_wait() {
     }
     assert!(start.elapsed() < Duration::from_secs(5));
     stopper.join().unwrap();
+}
+
+#[test]
+fn a_stop_is_heard_while_packets_come_faster_than_they_are_read() {
+    const BLOCKS: usize = 8;
+    let Some(pair) = Pair::new() else { return };
+    let mut config = CaptureConfig::default();
+    config.ring_size = BLOCKS << 17;
+    let mut capture = Capture::open(&pair.here, &config).unwrap();
+    let socket = pair.here.run(|| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let (is_over, handle, start) = (AtomicBool::new(false), capture.handle(), Instant::now());
+    let (before, after) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(30) {
+                socket.send_to(&[0; 1400], socket.local_addr().unwrap()).unwrap();
+            }
+        });
+        let mut slowly = |blocks| {
+            let read = (0..blocks).take_while(|_| capture.next(PATIENCE).unwrap().is_some());
+            read.inspect(|_| thread::sleep(Duration::from_millis(20))).count()
+        };
+        let before = slowly(3 * BLOCKS);
+        handle.stop();
+        let after = slowly(3 * BLOCKS);
+        is_over.store(true, Ordering::Relaxed);
+        (before, after)
+    });
+    assert_eq!(before, 3 * BLOCKS, "there is always something to read");
+    assert!((1..=BLOCKS).contains(&after), "{after} blocks");
+    assert!(capture.is_finished());
 }
 
 #[test]

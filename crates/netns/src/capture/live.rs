@@ -222,7 +222,12 @@ impl Capture {
             self.ring.release();
         }
         let up = Instant::now().checked_add(timeout);
-        while !self.ring.is_ready() {
+        loop {
+            // Also where there is always something to read, so that it never waits.
+            self.hear_stop()?;
+            if self.ring.is_ready() {
+                break;
+            }
             let until = [up, self.end].into_iter().flatten().min();
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if self.is_finished || left == Some(Duration::ZERO) {
@@ -259,17 +264,21 @@ impl Capture {
         let ring = self.ring.as_fd();
         let mut polled =
             [PollFd::from_borrowed_fd(ring, PollFlags::IN), PollFd::new(&self.handle.shared.stop, PollFlags::IN)];
-        // A stop is heard once.
+        // There is one stop.
         let listening = if self.end.is_none() { 2 } else { 1 };
         match poll(&mut polled[..listening], timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(cannot_capture(e)),
         }
-        let (is_failed, is_stopped) = (polled[0].revents().contains(PollFlags::ERR), !polled[1].revents().is_empty());
-        if is_failed {
+        if polled[0].revents().contains(PollFlags::ERR) {
             self.check_interface()?;
         }
-        if is_stopped {
+        Ok(())
+    }
+
+    /// Once it was stopped nothing more gets into the ring: what is left to read is what is there.
+    fn hear_stop(&mut self) -> Result<()> {
+        if self.end.is_none() && rustix::io::read(&self.handle.shared.stop, &mut [0; 8]).is_ok() {
             ring::attach(&self.ring, &[take(0)]).map_err(cannot_capture)?;
             // The kernel looks at a block that is not full this often, and counts in its ticks.
             self.end = Instant::now().checked_add(2 * self.block_timeout + Duration::from_millis(50));
