@@ -101,7 +101,8 @@ impl<'a> Iterator for Packets<'a> {
 
 /// Puts the tag that was taken out back behind the addresses, which move into the room before the packet; says where it begins now.
 fn restore_tag(packet: &mut [u8], start: usize, end: usize) -> Option<usize> {
-    let tci = half(packet, VLAN_TCI)?;
+    // A number of 16 bits in a field of 32.
+    let tci = word(packet, VLAN_TCI)? as u16;
     let is_said = word(packet, STATUS)? & TP_STATUS_VLAN_TPID_VALID != 0;
     let tpid = if is_said { half(packet, VLAN_TPID)? } else { ETH_P_8021Q };
     let tagged = start.checked_sub(TAG).filter(|&tagged| tagged >= HEADERS)?;
