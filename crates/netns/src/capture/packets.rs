@@ -45,7 +45,8 @@ impl<'a> Packets<'a> {
         }
     }
 
-    /// The kernel wrote it: whatever does not fit would be a fault of the kernel, and ends the block.
+    /// The kernel wrote it: whatever does not fit would be a fault of the kernel. Such a packet is left out, and so is one of a device
+    /// that cannot be captured, which passes the filter only if its type changes at that moment.
     fn take(&mut self) -> Option<Packet<'a>> {
         let rest = std::mem::take(&mut self.rest);
         let packet = match word(rest, NEXT)? as usize {
@@ -86,12 +87,14 @@ impl<'a> Iterator for Packets<'a> {
     type Item = Packet<'a>;
 
     fn next(&mut self) -> Option<Packet<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        let packet = self.take();
-        if packet.is_none() {
-            self.left = 0;
+        while self.left > 0 && !self.rest.is_empty() {
+            self.left -= 1;
+            if let Some(packet) = self.take() {
+                return Some(packet);
+            }
         }
-        packet
+        self.left = 0;
+        None
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -121,4 +124,50 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::LinkType;
+
+    /// A block as the kernel fills it, with a packet of one byte from a device of each type.
+    fn block(device_types: &[u16]) -> Vec<u8> {
+        const FIRST_AT: u32 = 48;
+        const SIZE: u32 = 96;
+        let mut block = vec![0; FIRST_AT as usize];
+        let count = device_types.len() as u32;
+        block[COUNT..][..4].copy_from_slice(&count.to_ne_bytes());
+        block[FIRST..][..4].copy_from_slice(&FIRST_AT.to_ne_bytes());
+        for (n, device_type) in (1..).zip(device_types) {
+            let mut packet = [0; SIZE as usize];
+            let next = if n == count { 0 } else { SIZE };
+            packet[NEXT..][..4].copy_from_slice(&next.to_ne_bytes());
+            packet[CAPTURED..][..4].copy_from_slice(&1_u32.to_ne_bytes());
+            packet[LENGTH..][..4].copy_from_slice(&1_u32.to_ne_bytes());
+            packet[DATA..][..2].copy_from_slice(&(HEADERS as u16 + 8).to_ne_bytes());
+            packet[DEVICE_TYPE..][..2].copy_from_slice(&device_type.to_ne_bytes());
+            packet[HEADERS + 8] = n as u8;
+            block.extend(packet);
+        }
+        block
+    }
+
+    #[test]
+    fn a_packet_that_cannot_be_captured_is_left_out_alone() {
+        const CAN: u16 = 280;
+        let seen = |mut block: Vec<u8>| {
+            let packets = Packets::of(&mut block);
+            packets.map(|packet| (packet.link_type, packet.data.to_vec())).collect::<Vec<_>>()
+        };
+        let (ethernet, raw) = (LinkType::ETHERNET, LinkType::RAW);
+        let all = block(&[device::ETHERNET, CAN, 0xfffe, CAN, CAN]);
+        assert_eq!(seen(all.clone()), [(ethernet, vec![1]), (raw, vec![3])]);
+        let mut torn = all;
+        torn.truncate(200);
+        assert_eq!(seen(torn), [(ethernet, vec![1])]);
+        let mut many = block(&[CAN]);
+        many[COUNT..][..4].fill(0xff);
+        assert_eq!(seen(many), []);
+    }
 }
