@@ -19,6 +19,8 @@ const RING_SIZES: std::ops::RangeInclusive<usize> = 256 << 10..=1 << 30;
 /// A block holds a packet of 64 KiB at least; the kernel need not find larger ones than this in one piece.
 const BLOCK_SIZES: [usize; 2] = [128 << 10, 1 << 20];
 const BLOCK_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+/// The kernel's counters have 32 bits and begin anew when they are read: they are, long before they are full.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
 /// More interfaces are not named one by one.
 const MAX_INTERFACES: usize = 64;
 
@@ -96,6 +98,7 @@ pub struct Capture {
     is_finished: bool,
     block_timeout: Duration,
     stats: CaptureStats,
+    count_next: Instant,
 }
 
 /// Stops a [`Capture`] from anywhere, and looks up names of interfaces.
@@ -198,6 +201,7 @@ impl Capture {
             is_finished: false,
             block_timeout,
             stats,
+            count_next: Instant::now(),
         })
     }
 
@@ -221,7 +225,12 @@ impl Capture {
         if std::mem::take(&mut self.is_lent) {
             self.ring.release();
         }
-        let up = Instant::now().checked_add(timeout);
+        let now = Instant::now();
+        if self.count_next <= now {
+            self.stats()?;
+            self.count_next = now + COUNT_EVERY;
+        }
+        let up = now.checked_add(timeout);
         loop {
             // Also where there is always something to read, so that it never waits.
             self.hear_stop()?;
@@ -356,3 +365,6 @@ fn cannot_capture(e: Errno) -> Error {
         e => Error::new(ErrorKind::Capture, "cannot capture".into(), io::Error::from(e)),
     }
 }
+
+#[cfg(test)]
+mod tests;
