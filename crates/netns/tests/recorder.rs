@@ -11,7 +11,7 @@ mod pair;
 
 use std::fs::File;
 use std::num::NonZeroU32;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -101,6 +101,27 @@ fn a_link_is_refused_and_an_older_file_is_made_anew_for_its_owner_only() {
     recorder(Path::new("/dev/null"), Rotation::default()).flush().unwrap();
     assert_eq!(create(&directory.path().join("no/where"), Rotation::default()).unwrap_err().kind(), ErrorKind::Write);
     assert_eq!(create(directory.path(), Rotation::default()).unwrap_err().kind(), ErrorKind::Write);
+}
+
+#[test]
+fn what_somebody_else_can_read_is_refused_and_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let [target, link] = ["target", "link"].map(|name| directory.path().join(name));
+    std::fs::write(&target, "precious").unwrap();
+    std::fs::hard_link(&target, &link).unwrap();
+    let refused = |why: &str| {
+        let error = Recorder::create(&target, Rotation::default(), &SectionInfo::default()).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.kind() == ErrorKind::Write && source.contains(why), "{error}: {source}");
+        assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+    };
+    refused("hard links");
+    std::fs::remove_file(&link).unwrap();
+    let another = rustix::process::geteuid().as_raw() + 1;
+    if let Err(e) = chown(&target, Some(another), None) {
+        return eprintln!("skipped: a file cannot be given away: {e}");
+    }
+    refused("another user's");
 }
 
 #[test]

@@ -33,6 +33,8 @@ mod stats;
 #[cfg(target_os = "linux")]
 mod device;
 #[cfg(target_os = "linux")]
+mod file;
+#[cfg(target_os = "linux")]
 mod filter;
 #[cfg(target_os = "linux")]
 mod libpcap;
@@ -54,6 +56,8 @@ pub use pcapng::{
 };
 pub use stats::CaptureStats;
 
+#[cfg(target_os = "linux")]
+pub use file::create_private;
 #[cfg(target_os = "linux")]
 pub use filter::Filter;
 #[cfg(target_os = "linux")]

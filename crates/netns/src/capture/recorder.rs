@@ -7,9 +7,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, ftruncate, open};
-
-use super::{CaptureStats, InterfaceInfo, LinkType, Packet, PcapngWriter, SectionInfo};
+use super::{CaptureStats, InterfaceInfo, LinkType, Packet, PcapngWriter, SectionInfo, create_private};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes that are written at once.
@@ -69,8 +67,8 @@ impl Recorder {
         Ok(Self { writer: PcapngWriter::new(Output::new(output), section)?, files: None })
     }
 
-    /// Writes to a file, or to a row of files if `rotation` says so. They are for their owner only, and are made anew; a symbolic link in
-    /// their place is refused, and so is a file that is none if there is to be a row.
+    /// Writes to a file, or to a row of files if `rotation` says so. They are made anew as [`create_private`] does it; what is no file is
+    /// refused if there is to be a row.
     ///
     /// # Errors
     ///
@@ -191,24 +189,13 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// What is sniffed is nobody else's, and a link may lead anywhere.
 fn create(path: &Path, must_be_file: bool) -> Result<File> {
-    let cannot = |e: rustix::io::Errno| {
-        Error::new(ErrorKind::Write, format!("cannot make {}", path.display()), io::Error::from(e))
-    };
-    // Not truncated before it is known what it is; a pipe without a reader is not waited for.
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = open(path, flags, Mode::RUSR | Mode::WUSR).map_err(cannot)?;
-    let is_file = FileType::from_raw_mode(fstat(&file).map_err(cannot)?.st_mode) == FileType::RegularFile;
-    if is_file {
-        fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(cannot)?;
-        ftruncate(&file, 0).map_err(cannot)?;
-    } else if must_be_file {
+    let cannot = |e| Error::new(ErrorKind::Write, format!("cannot make {}", path.display()), e);
+    let file = create_private(path).map_err(cannot)?;
+    if must_be_file && !file.metadata().map_err(cannot)?.is_file() {
         return Err(Error::new(ErrorKind::Write, format!("{} is no file: it cannot be rotated", path.display()), None));
     }
-    rustix::io::ioctl_fionbio(&file, false).map_err(cannot)?;
-    Ok(file.into())
+    Ok(file)
 }
 
 impl Output {
