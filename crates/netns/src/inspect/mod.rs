@@ -10,8 +10,12 @@
 //! # Ok::<(), podtrail_netns::Error>(())
 //! ```
 //!
-//! Everything is as it was during the call: a list is complete and without doubles, or an error that
-//! [may be tried again](crate::Error::is_retryable). Names are those of iproute2; what has no name is its number.
+//! Everything is as it was during the call. Names are those of iproute2; what has no name is its number.
+//!
+//! - A list of interfaces or addresses is complete and without doubles, or an error that
+//!   [may be tried again](crate::Error::is_retryable): the kernel says if they changed while it told of them.
+//! - Of routes, neighbours and sockets it does not say so. If some come or go meanwhile, others may be missing, and routes and neighbours
+//!   be there twice; no socket is.
 
 mod dump;
 mod interface;

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -91,14 +92,14 @@ pub struct Socket {
 }
 
 impl Netns {
-    /// The TCP and UDP sockets of both families, in no order. Connections that nobody has accepted yet are among them, and have no
-    /// inode.
+    /// The TCP and UDP sockets of both families, each once, in no order. Connections that nobody has accepted yet are among them, and have
+    /// no inode. One that appears or changes during the call may be missing, and so may others if some end meanwhile.
     ///
     /// # Errors
     ///
     /// If the namespace cannot be entered, or the kernel does not list them: also if it has no module for it.
     pub fn sockets(&self) -> Result<Vec<Socket>> {
-        let mut sockets = Vec::new();
+        let mut found = Vec::new();
         for (what, protocol, number) in [("TCP sockets", Protocol::Tcp, 6), ("UDP sockets", Protocol::Udp, 17)] {
             for family in [AF_INET, AF_INET6] {
                 let mut body = [0; constant::REQUEST];
@@ -112,14 +113,22 @@ impl Netns {
                     answer: constant::SOCK_DIAG_BY_FAMILY,
                     body: &body,
                 };
-                sockets.extend(request.dump(self, |message| socket(protocol, message))?);
+                found.extend(request.dump(self, |message| socket(protocol, message))?);
             }
         }
-        Ok(sockets)
+        Ok(each_once(found))
     }
 }
 
-fn socket(protocol: Protocol, message: &[u8]) -> Result<Option<Socket>, DecodeError> {
+/// The kernel goes on where it was in a table that has changed meanwhile, and may tell of a socket again. It has the same cookie then, also
+/// if it is in another state.
+fn each_once(found: Vec<(u64, Socket)>) -> Vec<Socket> {
+    let mut cookies = HashSet::new();
+    found.into_iter().filter(|(cookie, _)| cookies.insert(*cookie)).map(|(_, socket)| socket).collect()
+}
+
+/// With its cookie, which no other socket has.
+fn socket(protocol: Protocol, message: &[u8]) -> Result<Option<(u64, Socket)>, DecodeError> {
     let family = u8_at(message, 0)?;
     let end = |port, address| {
         let port = field(message, port).map(u16::from_be_bytes)?;
@@ -148,7 +157,8 @@ fn socket(protocol: Protocol, message: &[u8]) -> Result<Option<Socket>, DecodeEr
             _ => {}
         }
     }
-    Ok(Some(socket))
+    let cookie = field(message, 44).map(u64::from_ne_bytes)?;
+    Ok(Some((cookie, socket)))
 }
 
 const STATES: [(SocketState, &str); 11] = [
@@ -199,4 +209,23 @@ impl fmt::Display for Protocol {
 #[cfg(test)]
 pub(super) fn check(message: &[u8]) {
     socket(Protocol::Tcp, message).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_told_of_again_is_listed_once() {
+        let message = |state: u8, port: u8, cookie: u64| {
+            let mut message = [0; constant::HEADER];
+            (message[0], message[1], message[5]) = (AF_INET, state, port);
+            message[44..52].copy_from_slice(&cookie.to_ne_bytes());
+            socket(Protocol::Tcp, &message).unwrap().unwrap()
+        };
+        // The same ports are no sign: sockets may share them.
+        let listed = each_once(vec![message(1, 7, 1), message(10, 7, 2), message(6, 7, 1), message(10, 7, 3)]);
+        let states: Vec<_> = listed.iter().map(|socket| socket.state).collect();
+        assert_eq!(states, [SocketState::Established, SocketState::Listen, SocketState::Listen]);
+    }
 }
