@@ -68,8 +68,12 @@ impl Resident {
     ///
     /// # Errors
     ///
-    /// None, as long as the thread lives.
+    /// If it is called from a closure of the same resident, which would wait for itself. None else, as long as the thread lives.
     pub fn run<T: Send + 'static>(&self, closure: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        if self.thread.as_ref().is_some_and(|thread| thread.thread().id() == thread::current().id()) {
+            let what = "a closure in a network namespace cannot wait for another one of its own thread";
+            return Err(Error::new(ErrorKind::Thread, what.into(), None));
+        }
         let (done, is_done) = sync_channel::<Result<T, Box<dyn Any + Send>>>(1);
         let task = move || {
             let value = panic::catch_unwind(AssertUnwindSafe(closure));

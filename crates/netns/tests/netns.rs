@@ -8,9 +8,13 @@
 )]
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use podtrail_netns::{ErrorKind, Netns, Resident};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -34,7 +38,7 @@ fn in_the_namespace_that_the_caller_is_in_a_closure_needs_no_capability() {
 fn a_namespace_is_taken_over_by_its_descriptor() {
     let current = Netns::current().unwrap();
     assert_eq!(Netns::adopt(current.as_fd().try_clone_to_owned().unwrap()).unwrap(), current);
-    let file = std::fs::File::open("/dev/null").unwrap();
+    let file = File::open("/dev/null").unwrap();
     assert_eq!(Netns::adopt(file.into()).unwrap_err().kind(), ErrorKind::NotANamespace);
 }
 
@@ -93,6 +97,18 @@ fn a_resident_stays_inside_whatever_its_closures_do() {
 }
 
 #[test]
+fn a_resident_is_not_waited_for_by_its_own_closure() {
+    let resident = Arc::new(Netns::current().unwrap().resident().unwrap());
+    let (said, hear) = channel();
+    thread::spawn(move || {
+        let same = Arc::clone(&resident);
+        let inside = resident.run(move || same.run(|| ()).map_err(|e| e.kind()));
+        said.send(inside.unwrap()).unwrap();
+    });
+    assert_eq!(hear.recv_timeout(Duration::from_secs(5)), Ok(Err(ErrorKind::Thread)));
+}
+
+#[test]
 fn a_process_has_its_namespace_until_it_ends() {
     let current = Netns::current().unwrap();
     assert_eq!(Netns::of_process(std::process::id()).unwrap(), current);
@@ -103,7 +119,7 @@ fn a_process_has_its_namespace_until_it_ends() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(Netns::of_pidfd(&process).unwrap_err().kind(), ErrorKind::Open);
-    let file = std::fs::File::open("/dev/null").unwrap();
+    let file = File::open("/dev/null").unwrap();
     assert_eq!(Netns::of_pidfd(&file).unwrap_err().kind(), ErrorKind::Open);
 }
 
