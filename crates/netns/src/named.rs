@@ -1,12 +1,13 @@
 //! Namespaces with names, as ip-netns(8) keeps them: a file for each in `/run/netns`, on which the namespace is mounted.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::ErrorKind::{AlreadyExists, NotFound};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 
 use crate::{Error, ErrorKind, Netns, Result};
@@ -108,7 +109,14 @@ fn make_shared() -> io::Result<()> {
     }
     let share = || mount_change(FOLDER, MountPropagationFlags::SHARED | MountPropagationFlags::REC);
     match share() {
-        // It is no mount of its own yet.
+        Err(Errno::INVAL) => {}
+        shared => return Ok(shared?),
+    }
+    // It is no mount of its own yet. Of those who find so at once, ip-netns(8) too, one makes it: a second one would lie over the names
+    // that are mounted on the first.
+    let folder = File::open(FOLDER)?;
+    retry_on_intr(|| flock(&folder, FlockOperation::LockExclusive))?;
+    match share() {
         Err(Errno::INVAL) => {
             mount_bind(FOLDER, FOLDER)?;
             Ok(share()?)

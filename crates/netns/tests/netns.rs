@@ -17,6 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use podtrail_netns::{ErrorKind, Netns, Resident};
+use rustix::fs::{FlockOperation, flock};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 #[test]
@@ -139,6 +141,42 @@ fn a_name_is_a_namespace_until_it_is_deleted() {
     assert_eq!(Netns::delete_named(&name).unwrap_err().kind(), ErrorKind::Name);
     // It lives as long as it is open.
     assert_eq!(made.run(|| Netns::current().unwrap()).unwrap(), made);
+}
+
+/// Says that the test below may mount: it is in a mount namespace of its own.
+const MOUNTS: &str = "PODTRAIL_NETNS_TEST_MOUNTS";
+
+#[test]
+fn of_two_who_give_the_first_name_at_once_neither_hides_the_others() {
+    let mut copy = Command::new("unshare");
+    copy.arg("--mount").arg(std::env::current_exe().unwrap()).env(MOUNTS, "1");
+    let output = copy.args(["--exact", "first_names_at_once", "--ignored"]).output().unwrap();
+    let (said, complained) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if complained.starts_with("unshare: ") {
+        return eprintln!("skipped: {complained}");
+    }
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");
+}
+
+#[test]
+#[ignore = "run by of_two_who_give_the_first_name_at_once_neither_hides_the_others"]
+fn first_names_at_once() {
+    const FOLDER: &str = "/run/netns";
+    let Ok(_) = std::env::var(MOUNTS) else { return };
+    // Nobody has given a name on this machine yet, and another one who is about to has begun, as ip-netns(8) does.
+    mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).unwrap();
+    std::fs::create_dir(FOLDER).unwrap();
+    let folder = File::open(FOLDER).unwrap();
+    flock(&folder, FlockOperation::LockExclusive).unwrap();
+    let ours = thread::spawn(|| Netns::create_named("ours").unwrap());
+    thread::sleep(Duration::from_millis(200));
+    mount_bind(FOLDER, FOLDER).unwrap();
+    mount_change(FOLDER, MountPropagationFlags::SHARED | MountPropagationFlags::REC).unwrap();
+    drop(folder);
+    let theirs = Netns::create_named("theirs").unwrap();
+    let ours = ours.join().unwrap();
+    assert_eq!(Netns::named("ours").unwrap(), ours);
+    assert_eq!(Netns::named("theirs").unwrap(), theirs);
 }
 
 #[test]
