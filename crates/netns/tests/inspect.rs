@@ -61,8 +61,8 @@ fn interfaces_are_those_of_ip_link() {
 #[test]
 fn addresses_are_those_of_ip_addr() {
     let Some(netns) = furnished() else { return };
-    let mut ours: Vec<_> = netns.addresses().unwrap();
-    for interface in json(&netns, &["addr"]) {
+    let (mut ours, theirs) = still(|| netns.addresses().unwrap(), || json(&netns, &["addr"]));
+    for interface in theirs {
         for theirs in interface["addr_info"].as_array().unwrap() {
             let address: IpAddr = theirs["local"].as_str().unwrap().parse().unwrap();
             let interface = number(&interface["ifindex"]);
@@ -83,9 +83,11 @@ fn routes_are_those_of_ip_route() {
     let Some(netns) = furnished() else { return };
     let interfaces = netns.interfaces().unwrap();
     let index = |name: &str| interfaces.iter().find(|of| of.name == name).map(|of| of.index);
-    let mut ours = netns.routes().unwrap();
-    for family in ["-4", "-6"] {
-        for theirs in json(&netns, &[family, "-N", "-d", "route", "show", "table", "all"]) {
+    let families = ["-4", "-6"];
+    let shown = |family| json(&netns, &[family, "-N", "-d", "route", "show", "table", "all"]);
+    let (mut ours, theirs) = still(|| netns.routes().unwrap(), || families.map(shown));
+    for (family, theirs) in families.into_iter().zip(theirs) {
+        for theirs in theirs {
             let all = if family == "-4" { "0.0.0.0/0" } else { "::/0" };
             let network = theirs["dst"].as_str().unwrap().replace("default", all);
             let (destination, prefix) =
@@ -288,6 +290,13 @@ fn furnished() -> Option<Netns> {
 
 fn ip(netns: &Netns, arguments: &[&str]) {
     output(netns, "ip", arguments);
+}
+
+/// What is read, and what the tool says, of the same moment: interfaces get addresses of their own when the kernel comes to it.
+fn still<O, T: PartialEq>(ours: impl Fn() -> O, theirs: impl Fn() -> T) -> (O, T) {
+    let mut attempts = std::iter::repeat_with(|| (theirs(), ours(), theirs())).take(100);
+    let (theirs, ours, _) = attempts.find(|(before, _, after)| before == after).expect("it is still at last");
+    (ours, theirs)
 }
 
 fn json(netns: &Netns, arguments: &[&str]) -> Vec<Value> {
