@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use namespace::fresh;
+use namespace::skip::skip;
 use podtrail_conntrack::wire::{Connection, Counters, Protocol, Status, TcpState, Transport, Tuple};
 use podtrail_conntrack::{Filter, Preflight, Table};
 use rustix::net::{AddressFamily, SendFlags, SocketType};
@@ -61,7 +62,7 @@ fn each_field_is_what_the_tool_says() {
     let Some(netns) = fresh() else { return };
     for tool in ["ip", "nft", "conntrack"] {
         if Command::new(tool).arg("--version").output().is_err() {
-            eprintln!("skipped: there is no {tool}");
+            skip(format!("there is no {tool}"));
             return;
         }
     }

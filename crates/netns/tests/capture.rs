@@ -8,6 +8,7 @@
 )]
 
 mod pair;
+mod skip;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use pair::{HERE, Pair, THERE, ip};
 use podtrail_netns::ErrorKind;
 use podtrail_netns::capture::{Capture, CaptureConfig, Direction, Filter, LinkType, Packet};
+use skip::skip;
 
 /// The kernel shows what is in a block that is not full after 100 ms.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -246,7 +248,7 @@ fn a_tag_that_was_taken_out_is_put_back() {
                   s.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x81\\x00\\x20\\x07' + b'\\x88\\xb5' + b'tagged' * 10)";
     let sent = pair.there.run(|| std::process::Command::new("python3").args(["-c", python]).status()).unwrap();
     if sent.is_err() {
-        return eprintln!("skipped: no python3");
+        return skip("no python3");
     }
     assert!(sent.unwrap().success());
     let mut tagged = 0;

@@ -7,12 +7,15 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+mod skip;
+
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use podtrail_netns::{Capabilities, ErrorKind, Namespaces, Netns};
 use rustix::process::{Pid, PidfdFlags, dumpable_behavior, pidfd_open};
+use skip::skip;
 
 #[test]
 fn a_program_is_in_the_namespace_and_says_how_it_ended() {
@@ -166,7 +169,7 @@ END"#;
         BufReader::new(unshare.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line != "ready\n" {
             unshare.wait().unwrap();
-            eprintln!("skipped: namespaces may not be made");
+            skip("namespaces may not be made");
             return None;
         }
         let id = unshare.id();
@@ -205,7 +208,7 @@ fn of_status(status: &str, field: &str) -> u64 {
 fn fresh() -> Option<Netns> {
     match Netns::create() {
         Err(e) if e.kind() == ErrorKind::MissingCapability => {
-            eprintln!("skipped: {e}");
+            skip(e);
             None
         }
         made => Some(made.unwrap()),

@@ -8,6 +8,7 @@
 )]
 
 mod pair;
+mod skip;
 
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use pair::{HERE, Pair};
 use podtrail_netns::capture::{Capture, CaptureConfig, Filter, LinkType};
 use podtrail_netns::{ErrorKind, Netns};
+use skip::skip;
 
 const FILTERS: [&str; 14] = [
     "",
@@ -37,14 +39,14 @@ const FILTERS: [&str; 14] = [
 #[test]
 fn programs_are_those_of_tcpdump() {
     if Command::new("tcpdump").arg("--version").output().is_err() {
-        return eprintln!("skipped: no tcpdump");
+        return skip("no tcpdump");
     }
     for (link_type, name) in [(LinkType::ETHERNET, "EN10MB"), (LinkType::RAW, "RAW")] {
         for filter in FILTERS {
             let mut command = Command::new("tcpdump");
             let output = command.args(["-s", "1234", "-y", name, "-ddd", filter]).output().unwrap();
             let program = match Filter::new(filter).unwrap().compile(link_type, 1234) {
-                Err(e) if e.kind() == ErrorKind::Library => return eprintln!("skipped: {e}"),
+                Err(e) if e.kind() == ErrorKind::Library => return skip(e),
                 Err(e) => {
                     assert!(!output.status.success(), "{name} {filter}: {e}");
                     continue;
@@ -71,7 +73,7 @@ fn what_is_no_filter_is_refused_with_what_libpcap_says() {
     for filter in ["port and", "host", "ip broadcast", "tcp port 99999", "-z sh", "((((", "$(id)"] {
         let error = refused(filter);
         if error.kind() == ErrorKind::Library {
-            return eprintln!("skipped: {error}");
+            return skip(error);
         }
         assert_eq!(error.kind(), ErrorKind::Filter, "{filter}");
         let source = std::error::Error::source(&error).unwrap().to_string();
@@ -99,7 +101,7 @@ fn a_capture_sees_what_its_filter_wants_and_nothing_else() {
         config.filter = Some(Filter::new(text).unwrap());
         match Capture::open(&pair.here, &config) {
             Err(e) if e.kind() == ErrorKind::Library => {
-                eprintln!("skipped: {e}");
+                skip(e);
                 None
             }
             opened => Some(opened.unwrap()),

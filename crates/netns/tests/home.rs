@@ -1,7 +1,13 @@
 //! That nothing is left behind: in a process of its own, whose threads and descriptors are all this test's.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, or says why it is skipped"
+)]
+
+mod skip;
 
 use std::fs;
 use std::process::Stdio;
@@ -9,12 +15,13 @@ use std::sync::Barrier;
 use std::thread;
 
 use podtrail_netns::{ErrorKind, Netns};
+use skip::skip;
 
 #[test]
 fn all_threads_stay_at_home_and_no_descriptor_is_left() {
     let made: Result<Vec<_>, _> = (0..8).map(|_| Netns::create()).collect();
     let made = match made {
-        Err(e) if e.kind() == ErrorKind::MissingCapability => return eprintln!("skipped: {e}"),
+        Err(e) if e.kind() == ErrorKind::MissingCapability => return skip(e),
         made => made.unwrap(),
     };
     let home = Netns::current().unwrap();

@@ -7,6 +7,8 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+mod skip;
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
@@ -17,6 +19,7 @@ use std::time::Duration;
 use podtrail_netns::inspect::{Hop, Protocol, SocketState};
 use podtrail_netns::{ErrorKind, Netns};
 use serde_json::Value;
+use skip::skip;
 
 #[test]
 fn interfaces_are_those_of_ip_link() {
@@ -250,7 +253,7 @@ fn in_the_own_namespace_all_is_told_to_anybody() {
 fn furnished() -> Option<Netns> {
     let netns = match Netns::create() {
         Err(e) if e.kind() == ErrorKind::MissingCapability => {
-            eprintln!("skipped: {e}");
+            skip(e);
             return None;
         }
         made => made.unwrap(),

@@ -7,12 +7,15 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+mod skip;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 #[cfg(feature = "capture")]
 use podtrail_netns::capture::{Capture, CaptureConfig};
 use podtrail_netns::{Capabilities, ErrorKind, Netns};
+use skip::skip;
 
 /// Says what it can do, a line for each thing.
 #[test]
@@ -142,7 +145,7 @@ fn said(capabilities: &[&str]) -> Option<impl Fn(&str) -> String> {
     let name = format!("podtrail-p16-{}-{}", std::process::id(), capabilities.join("-"));
     let named = match Netns::create_named(&name) {
         Err(e) if e.kind() == ErrorKind::MissingCapability => {
-            eprintln!("skipped: {e}");
+            skip(e);
             return None;
         }
         named => named.map(|_| Named(name.clone())).unwrap(),
@@ -175,13 +178,20 @@ impl Copy {
     fn said(&self, mut through: Command, netns: &str) -> Option<impl Fn(&str) -> String + use<>> {
         through.arg(&self.0).args(["--ignored", "--exact", "answer", "--nocapture"]);
         through.env("PODTRAIL_NETNS", netns).env("PODTRAIL_PARENT", std::process::id().to_string());
-        let output = through.output().unwrap();
+        let output = match through.output() {
+            Err(e) => {
+                skip(format!("{through:?}: {e}"));
+                return None;
+            }
+            output => output.unwrap(),
+        };
         let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-        if !out.contains("running 1 test") {
-            eprintln!("skipped: {through:?}: {err}");
+        // What is before us may not be able to do its part; that the copy does nothing is a fault.
+        if err.starts_with(&format!("{}: ", through.get_program().display())) {
+            skip(format!("{through:?}: {err}"));
             return None;
         }
-        assert!(output.status.success(), "{out}{err}");
+        assert!(output.status.success() && out.contains("1 passed"), "{through:?}: {out}{err}");
         Some(move |what: &str| {
             let line = out.lines().find_map(|line| line.split_once(&format!("{what}="))).map(|(_, said)| said);
             line.unwrap_or_else(|| panic!("{what}: {out}")).to_owned()

@@ -8,6 +8,7 @@
 )]
 
 mod pair;
+mod skip;
 
 use std::fs::File;
 use std::num::NonZeroU32;
@@ -22,6 +23,7 @@ use podtrail_netns::capture::{
     Capture, CaptureConfig, CaptureStats, Contents, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, Recorder,
     Rotation, SectionInfo,
 };
+use skip::skip;
 
 fn recorder(path: &Path, rotation: Rotation) -> Recorder {
     let mut recorder = Recorder::create(path, rotation, &SectionInfo::default()).unwrap();
@@ -119,7 +121,7 @@ fn what_somebody_else_can_read_is_refused_and_stays_as_it_is() {
     std::fs::remove_file(&link).unwrap();
     let another = rustix::process::geteuid().as_raw() + 1;
     if let Err(e) = chown(&target, Some(another), None) {
-        return eprintln!("skipped: a file cannot be given away: {e}");
+        return skip(format!("a file cannot be given away: {e}"));
     }
     refused("another user's");
 }
@@ -128,7 +130,7 @@ fn what_somebody_else_can_read_is_refused_and_stays_as_it_is() {
 fn tshark_reads_what_was_captured_with_its_comments_and_nanoseconds() {
     let Some(pair) = Pair::new() else { return };
     if Command::new("tshark").arg("--version").output().is_err() {
-        return eprintln!("skipped: no tshark");
+        return skip("no tshark");
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pods.pcapng");

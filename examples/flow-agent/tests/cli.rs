@@ -7,6 +7,9 @@
     reason = "a test that cannot go on fails, or says why it is skipped"
 )]
 
+#[path = "../../../crates/netns/tests/skip/mod.rs"]
+mod skip;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,6 +24,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Winsize, tcsetwinsize};
 use rustix::thread::CapabilitySet;
 use serde_json::Value;
+use skip::skip;
 
 fn agent(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flow-agent"));
@@ -47,7 +51,7 @@ fn stderr(output: &Output) -> &str {
 fn fresh() -> Option<(Netns, String)> {
     match Netns::create() {
         Err(e) if e.kind() == ErrorKind::MissingCapability => {
-            eprintln!("skipped: {e}");
+            skip(e);
             None
         }
         made => {
@@ -66,7 +70,7 @@ fn counting() -> Option<(Netns, String)> {
     for command in [&["ip", "link", "set", "lo", "up"][..], &["nft", rules]] {
         let status = netns.run(|| Command::new(command[0]).args(&command[1..]).status()).unwrap();
         let Ok(status) = status else {
-            eprintln!("skipped: {} is not installed", command[0]);
+            skip(format!("{} is not installed", command[0]));
             return None;
         };
         assert!(status.success(), "{command:?}");

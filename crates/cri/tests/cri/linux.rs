@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::fake::{self, Fake, container, sandbox};
+use crate::skip::skip;
 use podtrail_cri::{Client, Config, ErrorKind, Pod};
 use podtrail_netns::Netns;
 
@@ -21,7 +22,7 @@ impl Named {
         let name = format!("podtrail-cri-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         match Netns::create_named(&name) {
             Err(e) if e.kind() == podtrail_netns::ErrorKind::MissingCapability => {
-                eprintln!("skipped: {e}");
+                skip(e);
                 None
             }
             made => Some(Self { netns: made.unwrap(), name }),
@@ -253,7 +254,7 @@ async fn process_numbers_of_another_pid_namespace_are_not_used() {
     let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
     let (said, complained) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     if complained.starts_with("unshare: ") {
-        eprintln!("skipped: {complained}");
+        skip(complained);
         return;
     }
     assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");

@@ -11,3 +11,6 @@ mod generated;
 #[cfg(target_os = "linux")]
 mod linux;
 mod runtime;
+#[cfg(target_os = "linux")]
+#[path = "../../../netns/tests/skip/mod.rs"]
+mod skip;

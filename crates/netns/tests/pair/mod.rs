@@ -6,6 +6,8 @@ use std::process::Command;
 
 use podtrail_netns::{ErrorKind, Netns};
 
+use crate::skip::skip;
+
 pub(crate) const HERE: &str = "10.77.0.1";
 pub(crate) const THERE: &str = "10.77.0.2";
 
@@ -20,7 +22,7 @@ impl Pair {
     pub(crate) fn new() -> Option<Self> {
         let make = || match Netns::create() {
             Err(e) if e.kind() == ErrorKind::MissingCapability => {
-                eprintln!("skipped: {e}");
+                skip(e);
                 None
             }
             made => Some(made.unwrap()),
@@ -28,7 +30,7 @@ impl Pair {
         let pair = Self { here: make()?, there: make()? };
         let path = format!("/proc/{}/fd/{}", std::process::id(), pair.there.as_fd().as_raw_fd());
         if Command::new("ip").arg("-V").output().is_err() {
-            eprintln!("skipped: no ip (iproute2)");
+            skip("no ip (iproute2)");
             return None;
         }
         ip(&pair.here, &format!("link add eth0 type veth peer name eth0 netns {path}"));

@@ -15,3 +15,5 @@ mod harness;
 mod kills;
 mod odd;
 mod operating;
+#[path = "../../../../crates/netns/tests/skip/mod.rs"]
+mod skip;

@@ -15,6 +15,7 @@ use podtrail_netns::capture::{Contents, PcapngReader};
 use rustix::process::Signal;
 
 use crate::harness::{Running, Said, World, eventually};
+use crate::skip::skip;
 
 const PORT: u16 = 4000;
 const OTHER: u16 = 5000;
@@ -24,7 +25,7 @@ fn pod() -> Option<World> {
     let world = World::with_own_network()?;
     let up = || Command::new("ip").args(["link", "set", "lo", "up"]).status();
     let Ok(status) = world.netns().run(up).unwrap() else {
-        eprintln!("skipped: no ip (iproute2)");
+        skip("no ip (iproute2)");
         return None;
     };
     assert!(status.success());

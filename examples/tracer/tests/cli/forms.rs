@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::fake::{container, sandbox};
 use crate::harness::{Running, World, ask, eventually, tracer};
+use crate::skip::skip;
 
 #[test]
 fn the_tool_runs_in_the_pods_namespace_in_both_forms() {
@@ -38,7 +39,7 @@ fn the_tool_runs_in_the_pods_namespace_in_both_forms() {
 fn ip_says_what_it_says_in_the_namespace_itself() {
     let world = World::new();
     let run = || Command::new("ip").args(["addr", "show", "lo"]).output();
-    let Ok(inside) = world.netns().run(run).unwrap() else { return eprintln!("skipped: no ip (iproute2)") };
+    let Ok(inside) = world.netns().run(run).unwrap() else { return skip("no ip (iproute2)") };
     let said = ask(&mut world.theirs(&["ip", "-a", "addr show lo", "-s"]));
     assert_eq!((said.code, said.out, &*said.err), (Some(0), inside.stdout, ""));
 }

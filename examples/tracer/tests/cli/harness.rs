@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::fake::{Fake, PodSandboxStatusResponse, sandbox};
+use crate::skip::skip;
 
 /// A node whose runtime has one pod, `default/web`.
 pub(crate) struct World {
@@ -39,7 +40,7 @@ impl World {
     pub(crate) fn with_own_network() -> Option<Self> {
         let world = Self::new();
         if world.named.is_none() {
-            eprintln!("skipped: a network namespace cannot be made");
+            skip("a network namespace cannot be made");
         }
         world.named.is_some().then_some(world)
     }

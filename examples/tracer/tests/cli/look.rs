@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::{World, ask};
+use crate::skip::skip;
 
 fn shown(world: &World, what: &[&str]) -> Value {
     let said = ask(&mut world.tracer([&["ns", "--local", "--pod", "default/web", "-o", "json"], what].concat()));
@@ -62,7 +63,7 @@ fn tables_are_for_people() {
 fn addresses_are_those_of_the_namespace() {
     let Some(world) = World::with_own_network() else { return };
     let up = || Command::new("ip").args(["addr", "add", "10.77.1.9/24", "dev", "lo"]).status();
-    let Ok(status) = world.netns().run(up).unwrap() else { return eprintln!("skipped: no ip (iproute2)") };
+    let Ok(status) = world.netns().run(up).unwrap() else { return skip("no ip (iproute2)") };
     assert!(status.success());
     let addresses = shown(&world, &["addresses"])["addresses"].clone();
     assert_eq!(addresses.as_array().unwrap().len(), 1, "{addresses}");

@@ -24,5 +24,7 @@ mod look;
 mod many;
 mod output;
 mod refusals;
+#[path = "../../../../crates/netns/tests/skip/mod.rs"]
+mod skip;
 mod streams;
 mod terminal;

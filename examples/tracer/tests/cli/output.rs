@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
 use crate::harness::{Running, World, ask};
+use crate::skip::skip;
 
 #[test]
 fn a_file_is_its_owners_alone_and_emptied_first() {
@@ -118,7 +119,7 @@ fn standard_output_and_the_file_get_the_same_bytes() {
 fn a_full_disk_is_said() {
     let world = World::new();
     if !fs::exists("/dev/full").unwrap() {
-        return eprintln!("skipped: no /dev/full");
+        return skip("no /dev/full");
     }
     let said = ask(&mut world.ours(&["-s", "-f", "/dev/full"], &["echo", "hi"]));
     assert_eq!((said.code, said.text()), (Some(1), "hi\n"));

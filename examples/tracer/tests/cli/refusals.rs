@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::fake::{Fault, NamespaceMode, PodSandboxStatusResponse};
 use crate::harness::{World, ask};
+use crate::skip::skip;
 
 #[test]
 fn bad_usage_is_64_and_says_what_is_wrong() {
@@ -138,7 +139,7 @@ fn with(bounding: &str, command: &Command) -> Option<Command> {
     match Command::new("setpriv").arg("--version").output() {
         Ok(_) => Some(setpriv),
         Err(e) => {
-            eprintln!("skipped: setpriv: {e}");
+            skip(format!("setpriv: {e}"));
             None
         }
     }

@@ -11,6 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::harness::{World, eventually};
+use crate::skip::skip;
 
 /// How a tool begins: it waits until it has the terminal, which it is given when it runs. One that reads would be held up until then.
 const FIRST: &str = r#"until [ "$tty" = $$ ]; do read -r _ _ _ _ _ _ _ tty _ < /proc/$$/stat; done; "#;
@@ -47,7 +48,7 @@ impl Terminal {
         let again = || theirs.try_clone().unwrap();
         let shell = match setsid.stdin(again()).stdout(again()).stderr(theirs).spawn() {
             Err(e) => {
-                eprintln!("skipped: setsid: {e}");
+                skip(format!("setsid: {e}"));
                 return None;
             }
             Ok(shell) => shell,
@@ -174,7 +175,7 @@ fn control_z_changes_nothing_where_no_shell_could_let_them_go_on() {
 fn control_z_and_fg_work_in_a_shell_with_jobs() {
     let world = World::new();
     if Command::new("bash").arg("--version").output().is_err() {
-        return eprintln!("skipped: no bash");
+        return skip("no bash");
     }
     let mut command = shell(&world, &[], "echo tool=$((40+2)); read line; echo got=$line");
     command.env("PS1", "").env("HISTFILE", "/dev/null");

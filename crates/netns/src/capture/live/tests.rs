@@ -1,5 +1,10 @@
+#[path = "../../../tests/skip/mod.rs"]
+mod skip;
+
 use std::net::UdpSocket;
 use std::process::Command;
+
+use skip::skip;
 
 use super::*;
 
@@ -7,12 +12,12 @@ use super::*;
 #[test]
 fn the_kernels_counters_are_read_before_they_are_full() {
     let fresh = match Netns::create() {
-        Err(e) if e.kind() == ErrorKind::MissingCapability => return eprintln!("skipped: {e}"),
+        Err(e) if e.kind() == ErrorKind::MissingCapability => return skip(e),
         made => made.unwrap(),
     };
     let up = fresh.run(|| Command::new("ip").args(["link", "set", "lo", "up"]).status()).unwrap();
     if up.is_err() {
-        return eprintln!("skipped: no ip (iproute2)");
+        return skip("no ip (iproute2)");
     }
     let mut capture = Capture::open(&fresh, &CaptureConfig::default()).unwrap();
     let socket = fresh.run(|| UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();

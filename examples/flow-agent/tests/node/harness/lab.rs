@@ -13,6 +13,8 @@ use podtrail_conntrack::Table;
 use podtrail_conntrack::wire::{Connection, Protocol, Status, Tuple};
 use podtrail_netns::Netns;
 
+use crate::skip::skip;
+
 /// Tests that measure are not disturbed by others of the same binary.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -20,12 +22,12 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// A test's turn; `None`, said aloud, if what it needs is not there.
 pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: network namespaces of one's own need root");
+        skip("network namespaces of one's own need root");
         return None;
     }
     for tool in ["ip", "nft", "conntrack"] {
         if !env::split_paths(&env::var_os("PATH")?).any(|folder| folder.join(tool).is_file()) {
-            eprintln!("skipped: {tool} is missing");
+            skip(format!("{tool} is missing"));
             return None;
         }
     }
