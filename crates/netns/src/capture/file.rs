@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 /// # Errors
 ///
 /// If it is refused, or cannot be opened. It is as it was then.
-pub fn create_private(path: impl AsRef<Path>) -> io::Result<File> {
+pub(super) fn create_private(path: impl AsRef<Path>) -> io::Result<File> {
     // Not truncated before it is known what it is; a pipe without a reader is not waited for.
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;

@@ -57,8 +57,6 @@ pub use pcapng::{
 pub use stats::CaptureStats;
 
 #[cfg(target_os = "linux")]
-pub use file::create_private;
-#[cfg(target_os = "linux")]
 pub use filter::Filter;
 #[cfg(target_os = "linux")]
 pub use live::{Capture, CaptureConfig, CaptureHandle};

@@ -7,7 +7,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{CaptureStats, InterfaceInfo, LinkType, Packet, PcapngWriter, SectionInfo, create_private};
+use super::file::create_private;
+use super::{CaptureStats, InterfaceInfo, LinkType, Packet, PcapngWriter, SectionInfo};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes that are written at once.
@@ -67,8 +68,9 @@ impl Recorder {
         Ok(Self { writer: PcapngWriter::new(Output::new(output), section)?, files: None })
     }
 
-    /// Writes to a file, or to a row of files if `rotation` says so. They are made anew as [`create_private`] does it; what is no file is
-    /// refused if there is to be a row.
+    /// Writes to a file, or to a row of files if `rotation` says so. They are made anew, for their owner only, who is the effective user: a
+    /// symbolic link in their place is refused, and so is a file of another user or with other names. What is no file is refused if there
+    /// is to be a row.
     ///
     /// # Errors
     ///
