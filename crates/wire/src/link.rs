@@ -1,14 +1,11 @@
 //! One stream of requests to a server and one of answers from it, over a connection of its own.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tonic::codegen::tokio_stream::Stream;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status, Streaming};
 
@@ -33,11 +30,9 @@ pub(crate) struct Link<Q, A> {
 
 impl<Q, A> Link<Q, A> {
     /// A stream that `call` opens. A server may say nothing before its first answer, so this does not wait for it.
-    pub(crate) fn open(call: impl FnOnce(Requests<Q>) -> Opening<A>) -> Self {
+    pub(crate) fn open(call: impl FnOnce(ReceiverStream<Q>) -> Opening<A>) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let drained = Arc::new(AtomicBool::new(false));
-        let response = call(Requests { queue, drained: Arc::clone(&drained) });
-        Self { requests, answers: Answers { drained, state: State::Opening(response) } }
+        Self { requests, answers: Answers::Opening(call(ReceiverStream::new(queue))) }
     }
 
     /// The next answer or, if there is a request to send, that there is room for it. Cancelling it loses nothing.
@@ -69,30 +64,7 @@ pub(crate) async fn channel(destination: &Destination, within: Duration) -> Resu
     }
 }
 
-/// The requests as the connection takes them.
-pub(crate) struct Requests<Q> {
-    queue: mpsc::Receiver<Q>,
-    drained: Arc<AtomicBool>,
-}
-
-impl<Q> Stream for Requests<Q> {
-    type Item = Q;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Q>> {
-        let request = ready!(self.queue.poll_recv(context));
-        if request.is_none() {
-            self.drained.store(true, Ordering::Release);
-        }
-        Poll::Ready(request)
-    }
-}
-
-pub(crate) struct Answers<A> {
-    drained: Arc<AtomicBool>,
-    state: State<A>,
-}
-
-enum State<A> {
+pub(crate) enum Answers<A> {
     Opening(Opening<A>),
     Open(Box<Streaming<A>>),
     Over,
@@ -102,29 +74,24 @@ impl<A> Answers<A> {
     /// The next answer; `None` at the stream's end. Cancelling it loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Status> {
         loop {
-            let ended = match &mut self.state {
-                State::Opening(response) => match response.await {
+            let ended = match self {
+                Self::Opening(response) => match response.await {
                     Ok(response) => {
-                        self.state = State::Open(Box::new(response.into_inner()));
+                        *self = Self::Open(Box::new(response.into_inner()));
                         continue;
                     }
                     Err(status) => Err(status),
                 },
-                State::Open(answers) => match answers.message().await {
+                Self::Open(answers) => match answers.message().await {
                     Ok(None) => Ok(None),
                     Ok(answer) => return Ok(answer),
                     Err(status) => Err(status),
                 },
-                State::Over => Ok(None),
+                Self::Over => Ok(None),
             };
-            self.state = State::Over;
+            *self = Self::Over;
             return ended;
         }
-    }
-
-    /// Whether the connection has taken every request, and their end.
-    pub(crate) fn all_taken(&self) -> bool {
-        self.drained.load(Ordering::Acquire)
     }
 }
 

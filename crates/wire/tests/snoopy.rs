@@ -35,8 +35,6 @@ enum Behaviour {
     Answers,
     /// Takes its time for each message.
     Slow,
-    /// Answers once, when all is there.
-    AnswersOnce,
     /// Answers nothing, even at the end.
     NeverEnds,
     /// Reads nothing, answers nothing.
@@ -95,15 +93,12 @@ impl DataEndpoint for Endpoint {
                     Behaviour::Slow => sleep(Duration::from_millis(2)).await,
                     _ => {}
                 }
-                if matches!(behaviour, Behaviour::AnswersOnce | Behaviour::NeverEnds) {
-                    continue;
+                if behaviour != Behaviour::NeverEnds {
+                    drop(answers.send(Ok(answer)).await);
                 }
-                drop(answers.send(Ok(answer)).await);
             }
-            match behaviour {
-                Behaviour::AnswersOnce => drop(answers.send(Ok(Response { message: "all".to_owned() })).await),
-                Behaviour::NeverEnds => sleep(MINUTE * 60).await,
-                _ => {}
+            if behaviour == Behaviour::NeverEnds {
+                sleep(MINUTE * 60).await;
             }
             Ok::<_, Status>(())
         });
@@ -145,7 +140,6 @@ async fn the_server_gets_exactly_the_bytes_in_one_stream() {
         (Behaviour::Answers, 100 << 10),
         (Behaviour::Answers, 5_000_000),
         (Behaviour::Slow, 3_000_000),
-        (Behaviour::AnswersOnce, 3_000_000),
     ] {
         let (port, seen) = serve(behaviour).await;
         let output = random(length, 7);
@@ -190,6 +184,31 @@ async fn a_server_that_fails_midway_is_an_error_that_says_what_has_arrived() {
         assert!(error.to_string().contains("622592 bytes"), "{error}");
         assert_eq!(seen.lock().unwrap()[0].len(), 20);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_ends_before_it_has_read_all_is_an_error() {
+    let (port, seen) = serve(Behaviour::EndsEarly(1)).await;
+    // Small enough for the connection to take both at once.
+    let error = send(port, &[b"one", b"two"], Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!((error.kind(), error.acknowledged()), (ErrorKind::Lost, 0), "{error}");
+    assert_eq!(seen.lock().unwrap()[0].len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_all_and_answers_nothing_is_an_error_before_the_end() {
+    let (port, seen) = serve(Behaviour::NeverEnds).await;
+    let mut snoopy = Snoopy::connect(&destination(port), "web-0", limits(Duration::from_secs(1))).await.unwrap();
+    let sending = async {
+        loop {
+            if let Err(error) = snoopy.send(b"a").await {
+                return error;
+            }
+        }
+    };
+    let error = timeout(MINUTE, sending).await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Stalled, "{error}");
+    assert_eq!(seen.lock().unwrap()[0].len(), 1 << 14);
 }
 
 #[tokio::test]
