@@ -24,7 +24,8 @@ use proto::output_client::OutputClient;
 use proto::{Ack, Chunk, End, Header, Message};
 use protobuf::PodData;
 use protobuf::data_endpoint_client::DataEndpointClient;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::codegen::tokio_stream::{self, wrappers::ReceiverStream};
@@ -191,6 +192,41 @@ async fn limits_hold() {
     assert_eq!(answers.message().await.unwrap().unwrap().message, "Received data for pod web-0");
     assert_eq!(answers.message().await.unwrap_err().code(), Code::OutOfRange);
     assert_eq!(fs::read(home.path().join("snoopy/web-0")).unwrap(), b"abc");
+}
+
+/// What the first stream of a new connection is told, once there is room for the connection.
+async fn greeting(port: u16) -> Ack {
+    let greeted = async {
+        let (_open, answers) = open(&connect(port).await, vec![Some(Kind::Header(header()))]).await;
+        answers.unwrap().message().await.unwrap().unwrap()
+    };
+    timeout(Duration::from_secs(20), greeted).await.expect("room for a connection")
+}
+
+#[tokio::test]
+async fn a_connection_that_never_begins_makes_room() {
+    let home = tempfile::tempdir().unwrap();
+    let mut limits = ReceiverLimits::default();
+    (limits.connections, limits.begin) = (1, Duration::from_millis(500));
+    let port = listen(home.path(), limits).await;
+    for said in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        let mut silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        silent.write_all(said).await.unwrap();
+        assert_eq!(greeting(port).await, Ack::default());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_streams_makes_room() {
+    let home = tempfile::tempdir().unwrap();
+    let mut limits = ReceiverLimits::default();
+    (limits.connections, limits.idle) = (1, Duration::from_millis(500));
+    let port = listen(home.path(), limits).await;
+    let idle = connect(port).await;
+    let (open, answers) = open(&idle, vec![Some(Kind::Header(header()))]).await;
+    assert_eq!(answers.unwrap().message().await.unwrap(), Some(Ack::default()));
+    drop(open);
+    assert_eq!(greeting(port).await, Ack::default());
 }
 
 #[tokio::test]

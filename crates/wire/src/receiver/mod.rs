@@ -44,13 +44,22 @@ pub struct ReceiverLimits {
     pub streams: usize,
     /// Bytes in one file. Default 16 GiB.
     pub file_bytes: u64,
-    /// How long a stream may send nothing. An [`Output`](crate::Output) comes back when it has something. Default 1 h.
+    /// How long a new connection may take to begin with HTTP/2. Default 10 s.
+    pub begin: Duration,
+    /// How long a stream may send nothing. An [`Output`](crate::Output) comes back when it has something. A connection
+    /// that is older is closed when it has no streams. Default 1 h.
     pub idle: Duration,
 }
 
 impl Default for ReceiverLimits {
     fn default() -> Self {
-        Self { connections: 512, streams: 256, file_bytes: 16 << 30, idle: Duration::from_secs(3600) }
+        Self {
+            connections: 512,
+            streams: 256,
+            file_bytes: 16 << 30,
+            begin: Duration::from_secs(10),
+            idle: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -107,11 +116,12 @@ impl Receiver {
         let service = Service { shared: self.shared, stopping: stopping.clone() };
         let serving = Server::builder()
             .max_concurrent_streams(u32::try_from(limits.streams).ok())
+            .max_connection_age(limits.idle)
             .http2_keepalive_interval(Some(PING))
             .http2_keepalive_timeout(Some(PING))
             .add_service(OutputServer::new(service.clone()).max_decoding_message_size(LONGEST_MESSAGE))
             .add_service(DataEndpointServer::new(service).max_decoding_message_size(LONGEST_MESSAGE))
-            .serve_with_incoming_shutdown(incoming::connections(listener, limits.connections), async {
+            .serve_with_incoming_shutdown(incoming::connections(listener, limits.connections, limits.begin), async {
                 shutdown.await;
                 stop.send_replace(true);
             });
