@@ -53,7 +53,7 @@ impl Snoopy {
     /// Connects, and opens the stream for the pod of this name. The name goes to the server as it is.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a name that could not be a file's, [`ErrorKind::Connect`] if nobody answers.
+    /// [`ErrorKind::Invalid`] for a name that is none in Kubernetes, [`ErrorKind::Connect`] if nobody answers.
     pub async fn connect(destination: &Destination, pod: &str, limits: SnoopyLimits) -> Result<Self> {
         check_name("pod", pod)?;
         let channel = link::channel(destination, limits.connect).await?;

@@ -107,6 +107,9 @@ async fn what_breaks_the_contract_is_refused_and_no_file_is_touched_elsewhere() 
         with(|h| h.pod = "a/b".to_owned()),
         with(|h| h.pod = ".web-0".to_owned()),
         with(|h| h.pod = "web\0".to_owned()),
+        with(|h| h.pod = "-web".to_owned()),
+        with(|h| h.pod = "web\u{202e}0".to_owned()),
+        with(|h| h.namespace = "shop\u{2028}".to_owned()),
         with(|h| h.pod = "a".repeat(254)),
         with(|h| h.cluster = "a".repeat(254)),
         with(|h| h.container = "a".repeat(254)),
@@ -247,7 +250,9 @@ async fn snoopys_streams_append_and_no_name_escapes() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "one,two,three");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let long = "a".repeat(254);
-    for name in ["", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a\0b", "a\nb", "a..b", &long, "link"] {
+    let dotted = ["", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a..b"];
+    let strange = ["a\0b", "a\nb", "a b", "a\\b", "a\u{202e}b", "a\u{2028}b", "ä", "-rf", "_a", "a:b", &long, "link"];
+    for name in dotted.into_iter().chain(strange) {
         let message = PodData { name: name.to_owned(), data: vec![0] };
         let mut answers = snoopy.export_pod_data(tokio_stream::iter([message])).await.unwrap().into_inner();
         let code = answers.message().await.unwrap_err().code();

@@ -239,7 +239,7 @@ async fn nobody_there_and_no_name_are_errors() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let error = Snoopy::connect(&destination(free), "web-0", SnoopyLimits::default()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Connect && error.is_retryable(), "{error}");
-    for name in ["", "..", ".a", "a/b", "a\0", &"a".repeat(254)] {
+    for name in ["", "..", ".a", "-a", "a/b", "a\0", "a\u{202e}", &"a".repeat(254)] {
         let error = Snoopy::connect(&destination(free), name, SnoopyLimits::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }

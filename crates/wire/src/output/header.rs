@@ -34,7 +34,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// Which tool ran, and in which pod. Names have at most 253 bytes.
+/// Which tool ran, and in which pod. Names are as Kubernetes gives them, with at most 253 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Header {

@@ -21,7 +21,8 @@ pub mod message {
         End(super::End),
     }
 }
-/// The same in each stream of a run. The names are those of Kubernetes, at most 253 bytes each.
+/// The same in each stream of a run. The names are those of Kubernetes, at most 253 bytes each. Those of the namespace and
+/// the pod have ASCII letters, digits, '-', '.' and '_' only, with a letter or digit first and no two dots in a row.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Header {
     /// 16 bytes that no other run has.
