@@ -46,6 +46,7 @@ pub struct Snoopy {
     limits: SnoopyLimits,
     /// The lengths of the chunks that are not answered yet.
     unanswered: VecDeque<usize>,
+    sent: u64,
     acknowledged: u64,
 }
 
@@ -65,6 +66,7 @@ impl Snoopy {
             pod: pod.to_owned(),
             limits,
             unanswered: VecDeque::new(),
+            sent: 0,
             acknowledged: 0,
         })
     }
@@ -72,7 +74,7 @@ impl Snoopy {
     /// Sends the bytes, in chunks of at most 32 KiB. Waits while the server takes none and 8 chunks wait already, and while
     /// 16384 chunks wait for an answer.
     ///
-    /// When cancelled, a part of the bytes has been sent.
+    /// When cancelled, a part of the bytes has been sent: [`sent`](Self::sent) says how much.
     ///
     /// # Errors
     /// [`ErrorKind::Lost`] or [`ErrorKind::Refused`] if the server ended the stream, [`ErrorKind::Stalled`] if it did
@@ -98,6 +100,7 @@ impl Snoopy {
                 Ok(Event::Room) => match link.requests.try_send(message) {
                     Ok(()) => {
                         self.unanswered.push_back(data.len());
+                        self.sent += data.len() as u64;
                         return Ok(());
                     }
                     Err(full) => {
@@ -152,6 +155,11 @@ impl Snoopy {
                 Err(_elapsed) => return Err(self.stalled(self.limits.finish)),
             }
         }
+    }
+
+    /// How many bytes [`send`](Self::send) has sent so far.
+    pub const fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// How many bytes the server has answered so far.

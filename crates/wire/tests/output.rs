@@ -120,6 +120,26 @@ async fn a_quiet_run_gets_its_bytes_through_while_it_is_driven() {
 }
 
 #[tokio::test]
+async fn a_cancelled_send_goes_on_where_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let running = receiver(home.path()).await;
+    let mut config = OutputConfig::default();
+    config.buffer = 100_000;
+    let mut stream = Output::connect(&destination(running.port), header(1), config).await.unwrap();
+    let output = random(3_000_000, 1);
+    let mut cancelled = 0;
+    let sending = async {
+        while timeout(Duration::from_millis(1), stream.send(&output[stream.sent() as usize..])).await.is_err() {
+            cancelled += 1;
+        }
+        assert_eq!(stream.sent(), 3_000_000);
+        stream.finish(EXITED).await
+    };
+    timeout(MINUTE, sending).await.unwrap().unwrap();
+    assert!(file(home.path(), 1, "out") == output && cancelled > 5, "{cancelled} times");
+}
+
+#[tokio::test]
 async fn a_receiver_takes_snoopys_stream_too() {
     let home = tempfile::tempdir().unwrap();
     let running = receiver(home.path()).await;

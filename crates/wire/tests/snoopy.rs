@@ -153,6 +153,24 @@ async fn the_server_gets_exactly_the_bytes_in_one_stream() {
 }
 
 #[tokio::test]
+async fn a_cancelled_send_goes_on_where_it_was() {
+    let (port, seen) = serve(Behaviour::Slow).await;
+    let output = random(3_000_000, 7);
+    let mut snoopy = Snoopy::connect(&destination(port), "web-0", limits(MINUTE)).await.unwrap();
+    let mut cancelled = 0;
+    let sending = async {
+        while timeout(Duration::from_millis(3), snoopy.send(&output[snoopy.sent() as usize..])).await.is_err() {
+            cancelled += 1;
+        }
+        assert_eq!(snoopy.sent(), 3_000_000);
+        snoopy.finish().await
+    };
+    timeout(MINUTE, sending).await.unwrap().unwrap();
+    let received = seen.lock().unwrap()[0].iter().flat_map(|m| m.data.iter().copied()).collect::<Vec<_>>();
+    assert!(received == output && cancelled > 5, "{} bytes, {cancelled} times", received.len());
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_is_an_error_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_port = silent.local_addr().unwrap().port();

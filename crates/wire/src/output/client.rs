@@ -110,7 +110,7 @@ impl Output {
 
     /// Takes the bytes into the buffer, and sends what the connection has room for. Waits while the buffer is full.
     ///
-    /// When cancelled, a part of the bytes has been taken.
+    /// When cancelled, a part of the bytes has been taken: [`sent`](Self::sent) says how much.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] if the receiver refused, or said what cannot be true; [`ErrorKind::Lost`],
@@ -147,6 +147,11 @@ impl Output {
             self.step().await?;
         }
         Ok(())
+    }
+
+    /// How many bytes [`send`](Self::send) has taken so far.
+    pub fn sent(&self) -> u64 {
+        self.core.length()
     }
 
     /// How many bytes are durable at the receiver.

@@ -123,7 +123,8 @@ impl Core {
         self.failures
     }
 
-    fn length(&self) -> u64 {
+    /// How much of the output was taken so far.
+    pub(super) fn length(&self) -> u64 {
         self.acknowledged + self.waiting.len() as u64
     }
 
