@@ -88,10 +88,12 @@ impl Folder {
 pub(super) struct RunFiles {
     folder: Arc<Folder>,
     stem: String,
+    /// Locked, against other receivers.
     out: File,
     /// How much is durable.
     length: u64,
     description: Value,
+    /// The last field, as fields are dropped in order: whoever is next must find `out` unlocked.
     _turn: Turn,
 }
 
