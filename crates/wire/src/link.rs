@@ -101,18 +101,14 @@ impl<A> std::fmt::Debug for Answers<A> {
     }
 }
 
-/// Whether the same stream would end the same way again.
-pub(crate) fn is_refusal(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::AlreadyExists
-            | Code::DataLoss
-            | Code::FailedPrecondition
-            | Code::InvalidArgument
-            | Code::NotFound
-            | Code::OutOfRange
-            | Code::PermissionDenied
-            | Code::Unauthenticated
-            | Code::Unimplemented
-    )
+/// Whether the same stream would end the same way again. `greeted` says whether the server has answered the run before.
+pub(crate) fn is_refusal(status: &Status, greeted: bool) -> bool {
+    match status.code() {
+        Code::AlreadyExists | Code::DataLoss | Code::FailedPrecondition | Code::InvalidArgument | Code::OutOfRange => {
+            true
+        }
+        // A proxy's 401, 403 and 404 become these too: of a server that was there they say that it is away for now.
+        Code::NotFound | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented => !greeted,
+        _ => false,
+    }
 }

@@ -185,7 +185,7 @@ impl Snoopy {
     }
 
     fn failed(&self, status: Status) -> Error {
-        let refused = link::is_refusal(&status);
+        let refused = link::is_refusal(&status, self.acknowledged > 0);
         let kind = if refused { ErrorKind::Refused } else { ErrorKind::Lost };
         let what = if refused { "the server refused the stream" } else { "the stream was cut" };
         self.error(kind, what).after(self.acknowledged).because(status)

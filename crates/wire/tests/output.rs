@@ -9,6 +9,8 @@
 mod proto;
 mod support;
 
+use std::collections::VecDeque;
+use std::error::Error as _;
 use std::fs;
 use std::path::Path;
 use std::pin::Pin;
@@ -214,30 +216,34 @@ async fn a_run_goes_on_at_a_restarted_receiver() {
     assert!(file(home.path(), 1, "out") == output);
 }
 
-/// What a server says, and whether it takes anything.
+/// What a server says to a stream, before it is silent.
 type Script = Vec<Result<proto::Ack, Status>>;
 
-struct Scripted(Mutex<Option<Script>>);
+/// For one stream after the other; the last one for all others.
+struct Scripted(Mutex<VecDeque<Script>>);
 
 #[tonic::async_trait]
 impl proto::output_server::Output for Scripted {
     type WriteStream = Pin<Box<dyn Stream<Item = Result<proto::Ack, Status>> + Send>>;
 
     async fn write(&self, request: Request<Streaming<proto::Message>>) -> Result<Response<Self::WriteStream>, Status> {
-        let script = self.0.lock().unwrap().clone().ok_or_else(|| Status::unavailable("no script"))?;
+        let script = {
+            let mut scripts = self.0.lock().unwrap();
+            if scripts.len() > 1 { scripts.pop_front() } else { scripts.front().cloned() }
+        };
         let messages = request.into_inner();
         let then_silence = tokio_stream::pending().map(move |answer| {
             let _kept = &messages;
             answer
         });
-        Ok(Response::new(Box::pin(tokio_stream::iter(script).chain(then_silence))))
+        Ok(Response::new(Box::pin(tokio_stream::iter(script.unwrap()).chain(then_silence))))
     }
 }
 
-async fn scripted(script: Script) -> u16 {
+async fn scripted(scripts: impl IntoIterator<Item = Script>) -> u16 {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = incoming.local_addr().unwrap().port();
-    let service = proto::output_server::OutputServer::new(Scripted(Mutex::new(Some(script))));
+    let service = proto::output_server::OutputServer::new(Scripted(Mutex::new(scripts.into_iter().collect())));
     tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
     port
 }
@@ -255,7 +261,7 @@ const fn ack(offset: u64, ended: bool) -> Result<proto::Ack, Status> {
 
 #[tokio::test]
 async fn the_buffer_is_bounded_and_patience_ends() {
-    let port = scripted(vec![ack(0, false)]).await;
+    let port = scripted([vec![ack(0, false)]]).await;
     let mut config = quick();
     config.patience = Duration::from_secs(2);
     let mut stream = Output::connect(&destination(port), header(1), config).await.unwrap();
@@ -284,15 +290,35 @@ async fn a_server_that_refuses_or_lies_is_an_error_at_once() {
         (vec![ack(0, true)], ErrorKind::Refused),
         (vec![], ErrorKind::Stalled),
     ] {
-        let port = scripted(script).await;
+        let port = scripted([script]).await;
         let error =
             timeout(MINUTE, Output::connect(&destination(port), header(1), quick())).await.unwrap().unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
-    let port = scripted(vec![ack(0, false), ack(7, false)]).await;
+    let port = scripted([vec![ack(0, false), ack(7, false)]]).await;
     let mut stream = Output::connect(&destination(port), header(1), quick()).await.unwrap();
     let error = timeout(MINUTE, stream.drive()).await.unwrap();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_has_lost_the_receiver_for_a_while_ends_no_run() {
+    // What a proxy's own 404, 403 and 401 are here, before and after the receiver's first word.
+    let proxys = [Status::unimplemented, Status::permission_denied, Status::unauthenticated];
+    for code in proxys {
+        let port = scripted([vec![Err(code("no route"))]]).await;
+        let error = Output::connect(&destination(port), header(1), quick()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    }
+    let cut = vec![ack(0, false), Err(Status::unavailable("cut"))];
+    let meanwhile = proxys.map(|code| vec![Err(code("no route"))]);
+    let back = vec![ack(0, false), Err(Status::invalid_argument("the receiver's own word"))];
+    let port = scripted([cut].into_iter().chain(meanwhile).chain([back])).await;
+    let mut stream = Output::connect(&destination(port), header(1), OutputConfig::default()).await.unwrap();
+    stream.send(b"a").await.unwrap();
+    let error = timeout(MINUTE, stream.drive()).await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.source().unwrap().to_string().contains("own word"), "{error:?}");
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ impl Output {
                 .core
                 .acknowledge(offset, ended, now)
                 .map_err(|broken| self.error(ErrorKind::Refused, "the receiver breaks the contract").because(broken)),
-            Err(status) if link::is_refusal(&status) => {
+            Err(status) if link::is_refusal(&status, self.core.is_greeted()) => {
                 Err(self.error(ErrorKind::Refused, "the receiver refused the stream").because(status))
             }
             Err(status) => {
