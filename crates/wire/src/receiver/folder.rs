@@ -162,7 +162,8 @@ impl RunFiles {
     }
 }
 
-fn stem(header: &Header) -> String {
+/// What the names of a run's files begin with.
+pub(super) fn stem(header: &Header) -> String {
     let Header { namespace, pod, run, .. } = header;
     let room = LONGEST_STEM - 2 - 32;
     // Half of the room is more than any namespace's name in Kubernetes needs.
@@ -171,7 +172,7 @@ fn stem(header: &Header) -> String {
     format!("{namespace}_{pod}_{run}")
 }
 
-fn describe(header: &Header) -> Value {
+pub(super) fn describe(header: &Header) -> Value {
     json!({
         "v": 1,
         "run": header.run.to_string(),

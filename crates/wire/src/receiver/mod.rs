@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, stream};
+use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
@@ -21,11 +22,13 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use self::folder::Folder;
 use self::runs::Runs;
+use crate::generated::output::message::Kind;
 use crate::generated::output::output_server::{Output, OutputServer};
 use crate::generated::output::{Ack, Message};
 use crate::generated::snoopy::data_endpoint_server::{DataEndpoint, DataEndpointServer};
 use crate::generated::snoopy::{PodData, Response as SnoopyResponse};
-use crate::{Error, ErrorKind, Result};
+use crate::name::check_name;
+use crate::{Error, ErrorKind, Header, Result};
 
 /// The longest message, in bytes.
 const LONGEST_MESSAGE: usize = 4 << 20;
@@ -131,6 +134,23 @@ impl Receiver {
             }
             () = async { stopped(stopping).await; sleep(DRAIN).await; } => Ok(()),
         }
+    }
+
+    /// What the files of a run begin with, and its description, if these bytes are a message that begins one. For the fuzz
+    /// target.
+    #[doc(hidden)]
+    pub fn run_of(message: &[u8]) -> Option<(String, String)> {
+        let Kind::Header(header) = Message::decode(message).ok()?.kind? else { return None };
+        let header = Header::from_proto(header).ok()?;
+        Some((folder::stem(&header), folder::describe(&header).to_string()))
+    }
+
+    /// The file that these bytes are for, if they are a message of snoopy's contract. For the fuzz target.
+    #[doc(hidden)]
+    pub fn snoopy_file_of(message: &[u8]) -> Option<String> {
+        let PodData { name, .. } = PodData::decode(message).ok()?;
+        check_name("pod", &name).ok()?;
+        Some(name)
     }
 }
 
