@@ -245,7 +245,11 @@ impl Group {
     /// both go on. One that wants a terminal which it cannot have is hung up on, as one without a shell is by the kernel.
     fn stop_with_it(self, terminal: &mut Option<Terminal>) -> io::Result<()> {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-        let stopped = retry(|| waitid(WaitId::Pid(self.leader), options))?;
+        let stopped = match retry(|| waitid(WaitId::Pid(self.leader), options)) {
+            // One that has ended since cannot be stopped any more.
+            Err(e) if e.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => None,
+            stopped => stopped?,
+        };
         let Some(signal) = stopped.as_ref().and_then(WaitIdStatus::stopping_signal) else { return Ok(()) };
         let wants = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&signal);
         let Some(terminal) = terminal else {

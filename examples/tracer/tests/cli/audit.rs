@@ -55,8 +55,9 @@ fn how_a_run_ended_is_told_apart() {
         assert_eq!(json!([ended["exitCode"], ended["signal"], ended["timer"]]), expected, "{ended}");
         assert_eq!(ended["capabilities"] == "all", flags.contains(&"--privileged"));
     }
-    let mut running = Running::start(&mut world.ours(&["--audit", &audit(&world)], &["sleep", "60"]));
-    eventually("it runs", || (events(&world).len() == 7).then_some(()));
+    let tool = format!("touch {}; exec sleep 60", world.text("runs"));
+    let mut running = Running::start(&mut world.ours(&["--audit", &audit(&world)], &["sh", "-c", &tool]));
+    eventually("it runs", || world.path("runs").exists().then_some(()));
     running.signal(Signal::TERM);
     assert_eq!((running.ends().code, &events(&world)[7]["signal"]), (Some(143), &json!(15)));
 }
