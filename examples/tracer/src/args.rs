@@ -133,8 +133,8 @@ pub(crate) struct RunArgs {
     /// End the tool, and all that it started, after this time, such as 30s or 1m30s
     #[arg(short, long, value_name = "TIME", help_heading = "Tool", default_value = "", hide_default_value = true, value_parser = timer)]
     pub(crate) timer: Timer,
-    /// The container whose namespaces --enter means; else the first that runs
-    #[arg(long, value_name = "CONTAINER", help_heading = "Tool", requires = "enter")]
+    /// The container whose namespaces --enter means; else the first that runs. All of a pod's have one network
+    #[arg(long, value_name = "CONTAINER", help_heading = "Tool")]
     pub(crate) container: Option<String>,
     /// Enter these of the container's namespaces too. With mount, the tool and its files are the container's
     #[arg(long, value_name = "KINDS", value_enum, value_delimiter = ',', help_heading = "Tool")]

@@ -143,6 +143,7 @@ impl Errand<'_> {
         let process = match &self.args.enter[..] {
             [] => {
                 look_up(&self.request.tool.program)?;
+                self.check_container(pod, &entrance).await?;
                 None
             }
             kinds => Some((self.container(&entrance).await?, namespaces(kinds))),
@@ -156,6 +157,18 @@ impl Errand<'_> {
         self.audit.started(run, &place).await?;
         output.begin().map_err(Failure::unavailable)?;
         self.spawn(&entrance.netns, output, process, shared.map(|shared| (pod.title(), shared)))
+    }
+
+    /// A container that was named is there, though its network is that of all.
+    async fn check_container(&self, pod: &Found, entrance: &Entrance) -> Result<(), Failure> {
+        let Some(name) = &self.args.container else { return Ok(()) };
+        let containers = self.node.runtime.containers(&entrance.sandbox.sandbox).await.map_err(Failure::unavailable)?;
+        if containers.iter().any(|container| container.name == *name) {
+            return Ok(());
+        }
+        let names: Vec<_> = containers.iter().map(|container| container.name.as_str()).collect();
+        let text = format!("pod {} has no container {name}; it has {}", pod.title(), names.join(", "));
+        Err(Failure::unavailable(anyhow!(text)))
     }
 
     async fn container(&self, entrance: &Entrance) -> Result<OwnedFd, Failure> {

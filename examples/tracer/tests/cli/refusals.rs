@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::fake::{Fault, NamespaceMode, PodSandboxStatusResponse};
+use crate::fake::{Fault, NamespaceMode, PodSandboxStatusResponse, container};
 use crate::harness::{World, ask};
 use crate::skip::skip;
 
@@ -33,6 +33,15 @@ fn bad_usage_is_64_and_says_what_is_wrong() {
         assert_eq!((said.code, said.text()), (Some(64), ""), "{args:?}: {}", said.err);
         assert!(said.err.contains(words), "{args:?}: {}", said.err);
     }
+}
+
+#[test]
+fn a_container_that_is_named_is_there() {
+    let world = World::new();
+    world.fake.state().containers = vec![("aa".to_owned(), container("c1", "app", "{}"))];
+    assert_eq!(ask(&mut world.ours(&["--container", "app"], &["true"])).code, Some(0));
+    let said = ask(&mut world.ours(&["--container", "none"], &["true"]));
+    assert_eq!((said.code, &*said.err), (Some(69), "error: pod default/web has no container none; it has app\n"));
 }
 
 #[test]
