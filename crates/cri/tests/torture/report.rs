@@ -72,8 +72,9 @@ impl Report {
     /// That nothing was wrong, and that what could go wrong was tried.
     pub(crate) fn check(&self) {
         assert!(self.wrong.is_empty() && self.strayed.is_empty());
+        // How often a number falls to another just then is chance: from 47 to 317 times in four runs.
         let tried =
-            |way, what| assert!(self.counts.get(&(way, what)).is_some_and(|count| *count > 50), "{way:?} {what}");
+            |way, what| assert!(self.counts.get(&(way, what)).is_some_and(|count| *count > 5), "{way:?} {what}");
         tried(Way::Process, "recycled");
         tried(Way::Sandbox, "SandboxChanged");
         tried(Way::Path, "refused");
