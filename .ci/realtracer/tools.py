@@ -79,6 +79,7 @@ def tcpdump(stage, pod, other):
         file.write(got.stdout)
     stage.verdict("tcpdump -w - writes to standard output", got.returncode == 0 and len(packets(path)) == 8,
                   f"{len(got.stdout)} B {got.stderr.decode()}")
+    os.unlink(path) # it is tcpdump's, and tracer writes to nobody else's
     words = ["tcpdump", "-a", "-i eth0 -U -w -", "-t", "2s", "-f", path, "--pod", pod.name, "-n", pod.namespace]
     got = during(stage, other, pod, lambda: stage.tracer("run", *words))
     left = subprocess.run(["pgrep", "-fx", "tcpdump -i eth0 -U -w -"], capture_output=True, text=True).stdout.split()
