@@ -132,6 +132,7 @@ class Inside:
         spec = copy.deepcopy(self.template)
         spec.update(nodeName="node1", hostPID=True)
         spec["containers"][0]["securityContext"]["capabilities"]["add"] += ["SYS_PTRACE", "SYS_CHROOT"]
+        spec.pop("shareProcessNamespace") # which Kubernetes does not take beside hostPID
         self.stage.cluster.create(NAMESPACE, {"metadata": {"name": "enters"}, "spec": spec})
         wait_until(lambda: self.stage.cluster.runs(NAMESPACE, "enters"), 30)
         words = ["run", "--pod", self.web[0].title, "--enter", "mount,uts,ipc,pid", "--", "sh", "-c", "hostname; cat /tmp/hello; ps"]
