@@ -28,7 +28,12 @@ pub(super) fn write(
     if what.is_empty() || what.contains(&Part::Interfaces) {
         tables.push(interfaces(view));
     }
-    let others = [addresses(view), routes(view, what.contains(&Part::Routes)), neighbours(view), sockets(view)];
+    let others = [
+        addresses(view),
+        routes(view, what.contains(&Part::Routes)),
+        neighbours(view, what.contains(&Part::Neighbours)),
+        sockets(view),
+    ];
     tables.extend(others.into_iter().flatten());
     for table in tables {
         for line in table.lines() {
@@ -108,9 +113,10 @@ fn default(is_ipv4: bool) -> String {
     if is_ipv4 { "default".to_owned() } else { "default (IPv6)".to_owned() }
 }
 
-fn neighbours(view: &View) -> Option<Table> {
+/// Those that never need to be asked for, only if neighbours were asked for by name.
+fn neighbours(view: &View, all: bool) -> Option<Table> {
     let mut table = table(["NEIGHBOUR", "HARDWARE ADDRESS", "INTERFACE", "STATE"]);
-    for n in view.neighbours.as_ref()? {
+    for n in view.neighbours.as_ref()?.iter().filter(|neighbour| all || neighbour.state != "noarp") {
         table.add_row([
             n.address.to_string(),
             n.hardware_address.as_ref().map(ToString::to_string).unwrap_or_default(),
