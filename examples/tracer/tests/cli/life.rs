@@ -1,10 +1,12 @@
 //! The tool's life: signals, the timer, and what it leaves behind.
 
 use std::io::Read as _;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::fake::Fault;
 use crate::harness::{Running, World, ask, eventually, is_alive};
 
 /// A parent and its child, each of which writes down the signal that it gets.
@@ -127,4 +129,39 @@ fn a_tool_that_is_stopped_ends_when_it_is_told_to() {
     eventually("it is stopped", || state().contains(") T ").then_some(()));
     running.signal(Signal::TERM);
     assert_eq!(running.ends().all(), (Some(143), "", ""));
+}
+
+#[test]
+fn a_signal_is_heard_while_the_pod_is_looked_up() {
+    let world = World::new();
+    world.fake.state().fault = Some(Fault::Hang);
+    let mut running =
+        Running::start(&mut world.ours(&["--audit", &format!("file:{}", world.text("audit"))], &["true"]));
+    // It has asked, and so it listens.
+    eventually("its question", || (!world.fake.state().calls.is_empty()).then_some(()));
+    running.signal(Signal::INT);
+    let said = running.ends();
+    assert_eq!((said.code, &*said.err), (Some(130), "error: told to end before the tool was started\n"));
+    assert!(running.since.elapsed() < Duration::from_secs(8) && world.read("audit").contains("tool-run-refused"));
+}
+
+#[test]
+fn a_hang_up_that_is_ignored_from_the_start_stays_so() {
+    let world = World::new();
+    let ours = world.ours(&[], &["sh", "-c", "echo $$ > $0/on; exec sleep 1000", &world.text("")]);
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(ours.get_program()).args(ours.get_args());
+    for (name, value) in ours.get_envs() {
+        match value {
+            Some(value) => nohup.env(name, value),
+            None => nohup.env_remove(name),
+        };
+    }
+    let mut running = Running::start(&mut nohup);
+    let tool = eventually("the tool", || Some(world.read("on")).filter(|line| line.ends_with('\n')));
+    running.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(is_alive(tool.trim()));
+    running.signal(Signal::TERM);
+    assert_eq!(running.ends().code, Some(143));
 }
