@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use podtrail_event::Timestamp;
-use podtrail_netns::capture::annotate as copy;
+use podtrail_netns::capture::{annotate as copy, empty_private};
 
 use crate::Failure;
 use crate::args::AnnotateArgs;
@@ -75,7 +75,7 @@ impl Write for Output<'_> {
             None if self.path.as_os_str() == "-" => self.opened.insert(Box::new(io::stdout().lock())),
             None => {
                 let file = output::open(self.path).map_err(|e| io::Error::other(format!("{e:#}")))?;
-                output::empty(&file)?;
+                empty_private(&file)?;
                 self.opened.insert(Box::new(file))
             }
         };

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use rustix::fs::{Mode, OFlags};
+use podtrail_netns::capture::{empty_private, open_private};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Mutex, watch};
@@ -27,44 +27,17 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A longer line of one of many tools is shown in pieces.
 const LINE: usize = 16 << 10;
 
-/// Opens a file for output: readable to its owner alone, and never by way of a symbolic link. What is in it stays there until it
-/// is [emptied](empty).
+/// Opens a file for output as [`open_private`] does, or a device that keeps nobody waiting.
 pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
     let named = || format!("cannot write to {}", path.display());
-    // Not blocking, or a pipe that nobody reads would hold us up; no such thing is taken.
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
-    let file: File = opened
-        .map_err(|e| match e {
-            rustix::io::Errno::LOOP => anyhow!("it is a symbolic link, and those are not followed"),
-            e => io::Error::from(e).into(),
-        })
-        .with_context(named)?
-        .into();
-    let metadata = file.metadata().with_context(named)?;
+    let file = open_private(path).with_context(named)?;
+    let kind = file.metadata().with_context(named)?.file_type();
     // A terminal may keep whoever writes to it waiting for as long as it likes.
-    let is_device = metadata.file_type().is_char_device() && !rustix::termios::isatty(&file);
-    if !metadata.is_file() && !is_device {
+    let is_device = kind.is_char_device() && !rustix::termios::isatty(&file);
+    if !kind.is_file() && !is_device {
         return Err(anyhow!("it is neither a file nor a device such as /dev/null")).with_context(named);
     }
-    let ours = rustix::process::geteuid().as_raw();
-    if metadata.is_file() && (metadata.uid() != ours || metadata.nlink() > 1) {
-        return Err(anyhow!("it is another user's, or has a second name: it may be read elsewhere"))
-            .with_context(named);
-    }
-    let flags = rustix::fs::fcntl_getfl(&file).map_err(io::Error::from).with_context(named)?;
-    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(io::Error::from).with_context(named)?;
     Ok(file)
-}
-
-/// Takes away what was in a file, and from everybody but its owner the right to read what comes.
-pub(crate) fn empty(file: &File) -> io::Result<()> {
-    if file.metadata()?.is_file() {
-        file.set_permissions(PermissionsExt::from_mode(0o600))?;
-        file.set_len(0)?;
-    }
-    Ok(())
 }
 
 /// What the tool's standard output is, and what is done with what comes.
@@ -108,7 +81,7 @@ impl Output {
     pub(crate) fn begin(&self) -> anyhow::Result<()> {
         for (name, sink) in &self.sinks {
             if let Sink::File(file) = sink {
-                empty(file).with_context(|| format!("cannot empty {name}"))?;
+                empty_private(file).with_context(|| format!("cannot empty {name}"))?;
             }
         }
         Ok(())

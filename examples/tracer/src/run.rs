@@ -247,7 +247,7 @@ impl Errand<'_> {
         }
         let piped = out.is_some();
         let (say_ended, ended) = watch::channel(false);
-        let end = {
+        let (end, is_copied) = {
             let copying = async { tokio::join!(output.copy(out, &ended), complaints(errors, &ended)) };
             let mut copying = std::pin::pin!(copying);
             let (end, is_copied) = {
@@ -265,7 +265,6 @@ impl Errand<'_> {
             let is_done = is_copied || unless_ended(&mut signals, copying).await;
             (end, is_done)
         };
-        let (end, is_copied) = end;
         let (end, failure) = match end {
             Ok(end) => (end, None),
             Err(e) => (End::Lost, Some(anyhow::Error::new(e).context("cannot see to the end of the tool"))),

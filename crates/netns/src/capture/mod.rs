@@ -57,6 +57,8 @@ pub use pcapng::{
 pub use stats::CaptureStats;
 
 #[cfg(target_os = "linux")]
+pub use file::{empty_private, open_private};
+#[cfg(target_os = "linux")]
 pub use filter::Filter;
 #[cfg(target_os = "linux")]
 pub use live::{Capture, CaptureConfig, CaptureHandle};

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::create_private;
+use super::file::{empty_private, open_private};
 use super::{CaptureStats, InterfaceInfo, LinkType, Packet, PcapngWriter, SectionInfo};
 use crate::{Error, ErrorKind, Result};
 
@@ -193,10 +193,11 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 fn create(path: &Path, must_be_file: bool) -> Result<File> {
     let cannot = |e| Error::new(ErrorKind::Write, format!("cannot make {}", path.display()), e);
-    let file = create_private(path).map_err(cannot)?;
+    let file = open_private(path).map_err(cannot)?;
     if must_be_file && !file.metadata().map_err(cannot)?.is_file() {
         return Err(Error::new(ErrorKind::Write, format!("{} is no file: it cannot be rotated", path.display()), None));
     }
+    empty_private(&file).map_err(cannot)?;
     Ok(file)
 }
 
