@@ -54,6 +54,7 @@ class Judge:
         self("trackers become ready", notes["started"], "both")
         errors = notes["churn errors"]
         self("pods churn all the time", notes["churned"] > 20 and not errors, f"{notes['churned']} pods, {len(errors)} errors {errors[:2]}")
+        self("no node evicts pods for want of room", not self.said.pressures, sorted(self.said.pressures) or "none was short of any")
         # Whether a crashed sandbox gets a new address in time is the kubelet's affair: it is said, and judged by nobody.
         print(f"     a crashed sandbox came back with a new address in time: {notes['new address']}", flush=True)
         ends = ("recreated", "all pods gone")

@@ -60,7 +60,7 @@ class Said:
     """What the API server said, from the record."""
 
     def __init__(self, path):
-        self.pods, self.nodes, self.expired = {}, {}, 0
+        self.pods, self.nodes, self.expired, self.pressures = {}, {}, 0, set()
         with open(path) as file:
             for line in file:
                 if line.endswith("\n"):
@@ -74,7 +74,10 @@ class Said:
         objects = obj["items"] if what == "LISTED" else [obj]
         if kind == "nodes":
             for node in objects:
-                self.nodes.setdefault(node["metadata"]["name"], node)
+                name = node["metadata"]["name"]
+                self.nodes.setdefault(name, node)
+                conditions = node["status"].get("conditions", ())
+                self.pressures |= {(name, c["type"]) for c in conditions if c["type"].endswith("Pressure") and c["status"] == "True"}
             return
         for state in objects:
             uid = state["metadata"]["uid"]
