@@ -77,4 +77,5 @@ pub use source::{Position, Row, Source, SourceError};
 pub use spec::{FileConfig, FsyncPolicy, Spec, SpecError, StartFrom, Target};
 #[cfg(feature = "spool")]
 pub use spool::{Backlog, Change, DeadLetter, Feed, Spool, SpoolError, SpoolErrorKind, StateChange};
+pub use units::size;
 pub use writer::{Writer, WriterExt};

@@ -87,13 +87,10 @@ pub enum FsyncPolicy {
     Never,
 }
 
-/// Why a text is not a [`Spec`].
+/// Why a text is not a [`Spec`], or two do not go together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sink `{spec}`: {problem}")]
-pub struct SpecError {
-    spec: String,
-    problem: String,
-}
+#[error("{0}")]
+pub struct SpecError(String);
 
 impl Spec {
     /// Reads a sink from its text.
@@ -101,7 +98,27 @@ impl Spec {
     /// # Errors
     /// If the kind or an option is unknown, an option is given twice, or a value does not fit; the message names it.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
-        parse(text).map_err(|problem| SpecError { spec: text.to_owned(), problem })
+        parse(text).map_err(|problem| SpecError(format!("sink `{text}`: {problem}")))
+    }
+
+    /// Reads the sinks of one program, which need a place and a name each.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and if two write to one place, by whatever path, or have one name.
+    pub fn parse_all(texts: &[impl AsRef<str>]) -> Result<Vec<Self>, SpecError> {
+        let mut specs: Vec<Self> = Vec::new();
+        for text in texts {
+            let spec = Self::parse(text.as_ref())?;
+            if specs.iter().any(|other| spec.target.is_same_as(&other.target)) {
+                return Err(SpecError(format!("two writers write to {}: leave one out", spec.target)));
+            }
+            let name = spec.sink_name();
+            if specs.iter().any(|other| name == other.sink_name()) {
+                return Err(SpecError(format!("two writers are called {name}: change one's name=")));
+            }
+            specs.push(spec);
+        }
+        Ok(specs)
     }
 
     /// The name under which the sink's position is kept: `name=`, or the kind and path, never the other options, so
@@ -210,8 +227,12 @@ impl Spec {
                     _ => return Err(Some("neither start nor now")),
                 }
             }
-            ("max-size", Target::File(file)) => file.max_size = Some(units::size(value).map_err(Some)?),
-            ("max-age", Target::File(file)) => file.max_age = Some(units::duration(value).map_err(Some)?),
+            ("max-size", Target::File(file)) => {
+                file.max_size = Some(units::size(value).ok_or(Some("not a size above 0 such as 64MiB"))?);
+            }
+            ("max-age", Target::File(file)) => {
+                file.max_age = Some(units::duration(value).ok_or(Some("not a duration above 0 such as 24h"))?);
+            }
             ("keep", Target::File(file)) => {
                 let keep = value.parse().ok().filter(|keep| *keep > 0);
                 file.keep = Some(keep.ok_or(Some("not a number of files above 0"))?);
@@ -285,6 +306,18 @@ mod tests {
             assert!(!same(&file(one), &file(other)), "{one} and {other}");
         }
         assert!(!same("stdout", "file:stdout"));
+    }
+
+    #[test]
+    fn sinks_of_one_program_are_apart_in_place_and_name() {
+        assert_eq!(Spec::parse_all(&["stdout", "file:a", "file:b,name=c"]).unwrap().len(), 3);
+        for (texts, why) in [
+            (["file:a,name=x", "file:./a,name=y"], "two writers write to file:./a: leave one out"),
+            (["file:a,name=x", "file:b,name=x"], "two writers are called x: change one's name="),
+            (["stdout", "kafka:x"], "sink `kafka:x`: unknown kind `kafka` (known: stdout, file:PATH)"),
+        ] {
+            assert_eq!(Spec::parse_all(&texts).unwrap_err().to_string(), why);
+        }
     }
 
     #[test]
