@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Bind,
     /// The HTTP server failed.
     Serve,
+    /// A text is not a duration.
+    Duration,
     /// A signal handler cannot be installed.
     Signal,
     /// A worker cannot be started, or not be spoken to.
@@ -64,7 +66,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self.kind {
-            ErrorKind::LogFilter | ErrorKind::Address => Exit::Usage,
+            ErrorKind::LogFilter | ErrorKind::Address | ErrorKind::Duration => Exit::Usage,
             ErrorKind::Bind => Exit::Unavailable,
             ErrorKind::LogInstall | ErrorKind::Serve | ErrorKind::Signal | ErrorKind::Worker | ErrorKind::Closed => {
                 Exit::Failure

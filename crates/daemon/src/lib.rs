@@ -6,11 +6,18 @@
 //! ```no_run
 //! use std::{process::ExitCode, sync::Arc, time::Duration};
 //!
-//! use podtrail_daemon::{Exit, Health, LogFormat, Result, bind, logs, print_error, register_process_metrics};
+//! use podtrail_daemon::{Exit, Failure, Health, LogArgs, bind, register_process_metrics, serve};
 //! use prometheus_client::registry::Registry;
 //!
-//! async fn run() -> Result<()> {
-//!     logs(LogFormat::Text, None)?;
+//! #[derive(clap::Parser)]
+//! struct Cli {
+//!     #[command(flatten)]
+//!     log: LogArgs,
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn run(cli: Cli) -> Result<Exit, Failure> {
+//!     cli.log.install("info")?;
 //!     let shutdown = podtrail_daemon::shutdown_signal()?;
 //!     let mut registry = Registry::default();
 //!     register_process_metrics(&mut registry);
@@ -24,18 +31,12 @@
 //!             tokio::time::sleep(Duration::from_secs(1)).await;
 //!         }
 //!     });
-//!     podtrail_daemon::serve(bind("127.0.0.1:8080").await?, health, Arc::new(registry), shutdown).await
+//!     serve(bind("127.0.0.1:8080").await?, health, Arc::new(registry), shutdown).await?;
+//!     Ok(Exit::Ok)
 //! }
 //!
-//! #[tokio::main(flavor = "current_thread")]
-//! async fn main() -> ExitCode {
-//!     match run().await {
-//!         Ok(()) => Exit::Ok.into(),
-//!         Err(error) => {
-//!             print_error(&error);
-//!             error.exit().into()
-//!         }
-//!     }
+//! fn main() -> ExitCode {
+//!     podtrail_daemon::main(run)
 //! }
 //! ```
 //!
@@ -45,7 +46,8 @@
 //! - [`Health`], with [`Heartbeat`] for "still moving" and [`Condition`] for "able to serve"; [`Report`] is what they say at an instant.
 //! - [`bind`] and [`serve`]: the HTTP endpoints.
 //! - [`shutdown_signal`], [`reopen_signal`]: SIGTERM and SIGINT, SIGHUP.
-//! - [`Exit`], [`print_error`]: how a process ends. [`escape`]: text from outside, safe to print.
+//! - [`main`], [`Failure`], [`Exit`], [`print_error`]: from a command line to how the process ends. [`Completions`]: a subcommand,
+//!   and [`duration`]: a flag's value, that every binary has. [`escape`]: text from outside, safe to print.
 //! - [`register_process_metrics`]: what the process costs.
 //! - On Linux, `spawn` and `inherit`: a worker process that is handed open descriptors over a `Channel`, and dies with its parent.
 //!
@@ -59,22 +61,26 @@
 //! None.
 
 mod connection;
+mod duration;
 mod error;
 mod exit;
 mod health;
 mod log;
 mod process;
+mod program;
 mod serve;
 mod signal;
 mod text;
 #[cfg(target_os = "linux")]
 mod worker;
 
+pub use duration::duration;
 pub use error::{Error, ErrorKind, Result};
 pub use exit::{Exit, print_error};
 pub use health::{Condition, Health, Heartbeat, Report};
 pub use log::{LogArgs, LogFormat, logs};
 pub use process::register_process_metrics;
+pub use program::{Completions, Failure, main};
 pub use serve::{bind, serve};
 pub use signal::{Reopen, reopen_signal, shutdown_signal};
 pub use text::escape;

@@ -51,28 +51,28 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// Calls [`logs`] with these flags.
+    /// Calls [`logs`] with these flags and `default`.
     ///
     /// # Errors
     ///
     /// As [`logs`].
-    pub fn install(&self) -> Result<()> {
-        logs(self.log_format, self.log_level.as_deref())
+    pub fn install(&self, default: &str) -> Result<()> {
+        logs(self.log_format, self.log_level.as_deref(), default)
     }
 }
 
 /// Sends log lines to standard error from now on, for the whole process. A binary calls it once, first.
 ///
 /// `filter` is a level, or a comma-separated list of levels and `target=level` pairs. Without it the environment variable `PODTRAIL_LOG`
-/// is asked, then `RUST_LOG`, then it is `info`; an empty variable counts as absent. Lines are coloured only when standard error is a
+/// is asked, then `RUST_LOG`, then it is `default`; an empty variable counts as absent. Lines are coloured only when standard error is a
 /// terminal and `NO_COLOR` is unset or empty. A line that cannot be written is lost without a word.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::LogFilter`] when the filter that applies cannot be understood, with the name of the variable it came from;
 /// [`ErrorKind::LogInstall`] when the process already has a log subscriber.
-pub fn logs(format: LogFormat, filter: Option<&str>) -> Result<()> {
-    let filter = choose_filter(filter, |name| env::var(name).ok())?;
+pub fn logs(format: LogFormat, filter: Option<&str>, default: &str) -> Result<()> {
+    let filter = choose_filter(filter, default, |name| env::var(name).ok())?;
     let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -87,7 +87,7 @@ pub fn logs(format: LogFormat, filter: Option<&str>) -> Result<()> {
     .map_err(|e| Error::new(ErrorKind::LogInstall, "cannot install the log subscriber".to_owned()).because(e))
 }
 
-fn choose_filter(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter> {
+fn choose_filter(flag: Option<&str>, default: &str, variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter> {
     if let Some(text) = flag {
         return parse_filter("log level", text);
     }
@@ -96,7 +96,7 @@ fn choose_filter(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) 
             return parse_filter(name, &text);
         }
     }
-    Ok(EnvFilter::new("info"))
+    parse_filter("default log level", default)
 }
 
 fn parse_filter(origin: &str, text: &str) -> Result<EnvFilter> {
@@ -116,21 +116,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flag_wins_over_podtrail_log_over_rust_log_over_info() {
+    fn the_flag_wins_over_podtrail_log_over_rust_log_over_the_default() {
         for (flag, podtrail, rust, expected) in [
             (Some("warn"), "debug", "trace", "warn"),
             (None, "debug", "trace", "debug"),
             (None, "", "trace", "trace"),
-            (None, "", "", "info"),
+            (None, "", "", "off"),
         ] {
             let variable = |name: &str| match name {
                 "PODTRAIL_LOG" => Some(podtrail.to_owned()),
                 "RUST_LOG" => Some(rust.to_owned()),
                 _ => None,
             };
-            assert_eq!(choose_filter(flag, variable).unwrap().to_string(), expected);
+            assert_eq!(choose_filter(flag, "off", variable).unwrap().to_string(), expected);
         }
-        assert_eq!(choose_filter(None, |_| None).unwrap().to_string(), "info");
+        assert_eq!(choose_filter(None, "info", |_| None).unwrap().to_string(), "info");
     }
 
     #[test]

@@ -37,14 +37,14 @@ fn child_process() {
     let exit = match role.as_str() {
         "json" | "text" => {
             let format = if role == "json" { LogFormat::Json } else { LogFormat::Text };
-            logs(format, None).unwrap();
-            assert_eq!(logs(format, None).unwrap_err().kind(), ErrorKind::LogInstall);
+            logs(format, None, "info").unwrap();
+            assert_eq!(logs(format, None, "info").unwrap_err().kind(), ErrorKind::LogInstall);
             tracing::info!(pod = "web\x1b[31m", "tracked");
             tracing::debug!("detail");
             Exit::Ok
         }
         "bad filter" => {
-            let error = logs(LogFormat::Text, None).unwrap_err();
+            let error = logs(LogFormat::Text, None, "info").unwrap_err();
             print_error(&error);
             error.exit()
         }

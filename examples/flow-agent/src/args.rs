@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use podtrail_daemon::duration;
 
 /// Account a node's flows: every connection that the kernel tracks, every byte once.
 ///
@@ -33,10 +35,7 @@ pub(crate) enum Command {
     /// Ends with 0 if nothing was found, and with 1 otherwise.
     Check(CheckArgs),
     /// Print completions for a shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
+    Completions(podtrail_daemon::Completions),
 }
 
 #[derive(Debug, Args)]
@@ -162,13 +161,11 @@ pub(crate) enum ReportFormat {
     Json,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
-    let signed: jiff::SignedDuration =
-        text.parse().map_err(|_why: jiff::Error| "not a duration, such as 2s, 30s or 1m".to_owned())?;
-    let interval =
-        Duration::try_from(signed).map_err(|_why: jiff::Error| "a duration cannot be negative".to_owned())?;
+fn interval(text: &str) -> anyhow::Result<Duration> {
+    let interval = duration(text)?;
     let allowed = Duration::from_millis(100)..=Duration::from_secs(86_400);
-    if allowed.contains(&interval) { Ok(interval) } else { Err("not between 100ms and 24h".to_owned()) }
+    ensure!(allowed.contains(&interval), "not between 100ms and 24h");
+    Ok(interval)
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use podtrail_conntrack::{ErrorKind, EventMode, Events, Finding, FindingKind, Preflight, Subscription};
-use podtrail_daemon::{Exit, escape};
+use podtrail_daemon::{Exit, Failure, escape};
 use podtrail_netns::Netns;
 use serde::Serialize;
 
 use crate::args::{CheckArgs, ReportFormat};
-use crate::{Failure, open_netns};
+use crate::{failure, open_netns};
 
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let paths = if args.netns.is_empty() { vec![None] } else { args.netns.iter().map(Some).collect() };
@@ -69,7 +69,7 @@ impl Report {
         let preflight = match preflight {
             Ok(preflight) => Some(preflight),
             Err(e) if e.kind() == ErrorKind::NoTracking => None,
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(failure(e)),
         };
         let net_admin = has_net_admin(&netns)?;
         let mut findings: Vec<_> = preflight.iter().flat_map(Preflight::findings).map(Found::from).collect();
@@ -142,7 +142,7 @@ fn has_net_admin(netns: &Netns) -> Result<bool, Failure> {
     match Events::open_in(&Subscription::default().reliable(false), netns) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == ErrorKind::MissingCapability => Ok(false),
-        Err(e) => Err(e.into()),
+        Err(e) => Err(failure(e)),
     }
 }
 

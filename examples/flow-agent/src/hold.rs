@@ -5,18 +5,17 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ExitCode, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use podtrail_conntrack::{
     ErrorKind, Events, Journal, Preflight, Subscription, Verdict, Vitals, Watchdog, WatchdogConfig, receive_buffer,
 };
-use podtrail_daemon::{Channel, reopen_signal, shutdown_signal, spawn};
+use podtrail_daemon::{Channel, Exit, Failure, reopen_signal, shutdown_signal, spawn};
 use podtrail_event::Timestamp;
 use podtrail_netns::Netns;
 
-use crate::Failure;
 use crate::args::{Reliable, RunArgs};
 use crate::orders::{Mode, Order, Site};
 
@@ -302,7 +301,7 @@ fn finished(status: ExitStatus) -> Result<(), Failure> {
         return Ok(());
     }
     // It has said why itself.
-    let exit = status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from);
+    let exit = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Failure as u8);
     let error = match status.signal() {
         Some(signal) => anyhow!("the worker was ended by signal {signal}"),
         None => anyhow!("the worker could not go on"),

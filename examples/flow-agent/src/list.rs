@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Context as _;
 use podtrail_conntrack::wire::{Connection, Protocol, Status, Transport, Tuple};
 use podtrail_conntrack::{Error, ErrorKind, Table};
-use podtrail_daemon::escape;
+use podtrail_daemon::{Failure, escape};
 
 use crate::args::{ListArgs, TableFormat};
 use crate::columns::{Column, Columns, quantity};
-use crate::{Failure, filter, open_netns};
+use crate::{failure, filter, open_netns};
 
 /// So much is printed at a time.
 const BUFFER: usize = 64 << 10;
@@ -20,8 +20,8 @@ const BUFFER: usize = 64 << 10;
 pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
     let filter = filter::parse(&args.filter).map_err(Failure::usage)?;
     let netns = open_netns(args.netns.as_deref())?;
-    let mut table = Table::open_in(&netns)?;
-    let mut dump = table.dump(&filter)?;
+    let mut table = Table::open_in(&netns).map_err(failure)?;
+    let mut dump = table.dump(&filter).map_err(failure)?;
     let mut printer = Printer::new(args.output, netns.inode());
     let mut unreadable: Option<(u64, Error)> = None;
     let failed = loop {
@@ -42,7 +42,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
         (None, Some((how_many, e))) => (e, Some(format!("{how_many} connections are missing"))),
         (None, None) => return Ok(()),
     };
-    let mut failure = Failure::from(error);
+    let mut failure = failure(error);
     if let Some(what) = what {
         failure.error = failure.error.context(what);
     }

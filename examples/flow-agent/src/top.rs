@@ -7,13 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use podtrail_conntrack::{ErrorKind, Event, Events, Filter, Preflight, Subscription, Table, receive_buffer};
-use podtrail_daemon::shutdown_signal;
+use podtrail_daemon::{Failure, shutdown_signal};
 use podtrail_event::Timestamp;
 use podtrail_netns::Netns;
 
 use crate::args::{By, TopArgs};
 use crate::columns::{Column, Columns, quantity};
-use crate::{Failure, open_netns};
+use crate::{failure, open_netns};
 use screen::Screen;
 use tally::{Carried, Tally};
 
@@ -28,8 +28,9 @@ pub(crate) fn top(args: &TopArgs) -> Result<(), Failure> {
     let netns = open_netns(args.netns.as_deref())?;
     let buffer = receive_buffer(5000, Duration::from_secs(1));
     // Whoever looks on must not make the kernel keep what has ended.
-    let events = Events::open_in(&Subscription::default().reliable(false).receive_buffer(buffer), &netns)?;
-    let table = Table::open_in(&netns)?;
+    let events =
+        Events::open_in(&Subscription::default().reliable(false).receive_buffer(buffer), &netns).map_err(failure)?;
+    let table = Table::open_in(&netns).map_err(failure)?;
     let tally = Tally::new(args.by);
     let top = Top { args, netns, events, table, tally, connections: 0, lost: 0, is_complete: true };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -81,7 +82,7 @@ impl Top<'_> {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Malformed => self.lost += 1,
-                Err(e) => return Err(e.into()),
+                Err(e) => return Err(failure(e)),
             }
         }
     }
@@ -92,7 +93,7 @@ impl Top<'_> {
         let (begun, at) = (Instant::now(), Timestamp::from(SystemTime::now()));
         (self.connections, self.is_complete) = (0, true);
         self.tally.begin();
-        let mut dump = self.table.dump(&Filter::default())?;
+        let mut dump = self.table.dump(&Filter::default()).map_err(failure)?;
         while let Some(connection) = dump.next() {
             match connection {
                 Ok(connection) => {
@@ -100,7 +101,7 @@ impl Top<'_> {
                     self.tally.observe(&connection);
                 }
                 Err(e) if matches!(e.kind(), ErrorKind::Malformed | ErrorKind::Interrupted) => self.is_complete = false,
-                Err(e) => return Err(e.into()),
+                Err(e) => return Err(failure(e)),
             }
         }
         self.tally.end(at, self.is_complete);

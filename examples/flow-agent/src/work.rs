@@ -10,13 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::{Channel, Health, Parcel, bind, inherit, reopen_signal, serve, shutdown_signal};
-use podtrail_writer::{Spool, SpoolErrorKind};
+use podtrail_daemon::{Channel, Failure, Health, Parcel, bind, inherit, reopen_signal, serve, shutdown_signal};
+use podtrail_writer::{Spec, Spool, SpoolErrorKind};
 use prometheus_client::registry::Registry;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 
-use crate::Failure;
 use crate::args::RunArgs;
 use crate::metrics::Metrics;
 use crate::orders::{Order, Site};
@@ -44,7 +43,7 @@ pub(crate) fn work(args: RunArgs) -> Result<(), Failure> {
     let (_terminated, _hung_up) = (shutdown_signal()?, reopen_signal()?);
     let channel = inherit()?;
     let lent = receive_all(&channel)?;
-    let specs = sinks::specs(&args.writers)?;
+    let specs = Spec::parse_all(&args.writers).map_err(Failure::usage)?;
     let spool = spool(&args)?;
     sinks::forget_others(&spool, &specs)?;
     drop(guard);
@@ -55,7 +54,7 @@ async fn run(
     args: RunArgs,
     channel: Channel,
     lent: Vec<(Site, Parcel)>,
-    specs: Vec<podtrail_writer::Spec>,
+    specs: Vec<Spec>,
     spool: Spool,
 ) -> Result<(), Failure> {
     let mut registry = Registry::default();

@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use podtrail_daemon::Failure;
 use podtrail_event::Timestamp;
 use podtrail_netns::capture::{annotate as copy, empty_private};
 
-use crate::Failure;
 use crate::args::AnnotateArgs;
 use crate::output;
 use crate::owners::Owners;

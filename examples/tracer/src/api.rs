@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
+use podtrail_daemon::Failure;
 use podtrail_watch::{Client, Phase, PodState, confirm, selected};
 
-use crate::Failure;
 use crate::args::PodArgs;
 use crate::pods::{Found, Node};
 use crate::request::Wanted;

@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -45,10 +46,7 @@ pub(crate) enum Command {
     /// Print which version this is
     Version,
     /// Print completions for a shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
+    Completions(podtrail_daemon::Completions),
 }
 
 /// Which pods, and where they are found.
@@ -231,13 +229,13 @@ pub(crate) struct CaptureArgs {
     #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// End after this time
-    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    #[arg(short, long, value_name = "TIME", value_parser = time)]
     pub(crate) timer: Option<Duration>,
     /// Start another file when one has this size, such as 100MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) rotate_size: Option<u64>,
     /// Start another file after this time
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) rotate_time: Option<Duration>,
     /// Keep only so many of the last files
     #[arg(long, value_name = "N")]
@@ -282,32 +280,19 @@ pub(crate) fn given(text: Option<&str>) -> Option<&str> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timer(pub(crate) Option<Duration>);
 
-fn timer(text: &str) -> Result<Timer, String> {
-    given(Some(text)).map(duration).transpose().map(Timer)
+fn timer(text: &str) -> anyhow::Result<Timer> {
+    given(Some(text)).map(time).transpose().map(Timer)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let signed: jiff::SignedDuration =
-        text.parse().map_err(|_why: jiff::Error| "not a duration, such as 30s or 1m30s".to_owned())?;
-    match Duration::try_from(signed) {
-        Ok(Duration::ZERO) => Err("nothing can be done in no time".to_owned()),
-        Ok(duration) if duration > Duration::from_secs(365 * 86_400) => Err("more than a year".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("a duration cannot be negative".to_owned()),
-    }
+fn time(text: &str) -> anyhow::Result<Duration> {
+    let time = podtrail_daemon::duration(text)?;
+    ensure!(!time.is_zero(), "nothing can be done in no time");
+    ensure!(time <= Duration::from_secs(365 * 86_400), "more than a year");
+    Ok(time)
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit: u64 = match &text[digits..] {
-        "" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("not a size, such as 100MiB".to_owned()),
-    };
-    let number: u64 = text[..digits].parse().map_err(|_why| "not a size, such as 100MiB".to_owned())?;
-    number.checked_mul(unit).filter(|size| *size > 0).ok_or_else(|| "not a size that can be".to_owned())
+fn size(text: &str) -> Result<u64, &'static str> {
+    podtrail_writer::size(text).ok_or("not a size, such as 100MiB")
 }
 
 #[cfg(test)]
@@ -327,9 +312,9 @@ mod tests {
         for text in ["", "MiB", "-1", "0", "1MB", "99999999999GiB"] {
             assert!(size(text).is_err(), "{text}");
         }
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        for text in ["", "5", "-1s", "0s", "1e9h", "soon"] {
-            assert!(duration(text).is_err(), "{text}");
+        assert_eq!(time("1m30s").unwrap(), Duration::from_secs(90));
+        for text in ["", "5", "-1s", "0s", "9999h", "soon"] {
+            assert!(time(text).is_err(), "{text}");
         }
     }
 }

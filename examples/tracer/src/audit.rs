@@ -7,14 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::print_error;
+use podtrail_daemon::{Failure, print_error};
 use podtrail_event::{EventId, Timestamp};
 use podtrail_writer::{Spec, Target as To, WriterExt as _};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::Serialize;
 
-use crate::Failure;
 use crate::args::RunArgs;
 use crate::pods::{self, Found};
 use crate::request::{Keep, Request, Wanted};

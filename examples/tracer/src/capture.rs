@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::{Exit, print_error};
+use podtrail_daemon::{Exit, Failure, print_error};
 use podtrail_event::DEFAULT_NETWORK;
 use podtrail_netns::capture::{
     Capture, CaptureConfig, CaptureHandle, CaptureStats, Filter, Recorder, Rotation, SectionInfo,
 };
 
-use crate::Failure;
 use crate::annotate::say;
 use crate::args::CaptureArgs;
 use crate::owners::Owners;

@@ -19,59 +19,39 @@ mod terminal;
 mod tool;
 mod version;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser as _};
-use podtrail_daemon::{Exit, print_error};
+use podtrail_daemon::{Exit, Failure};
 
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => {
-            // Nowhere is left to say that saying it failed.
-            drop(e.print());
-            return if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+    podtrail_daemon::main(|cli: Cli| {
+        // Where a tool was to run, or what comes was to be kept, a broken pipe is whatever broke it.
+        let prints = !matches!(cli.command, Command::Run(_) | Command::Receive(_));
+        match dispatch(cli) {
+            // A reader that has seen enough, such as `head`, is no failure; a container runtime that hangs up is one.
+            Err(failure) if prints && failure.is_closed_pipe() && !is_of_runtime(&failure) => Ok(Exit::Ok as u8),
+            ended => ended,
         }
-    };
-    // Where a tool was to run, or what comes was to be kept, a broken pipe is whatever broke it.
-    let prints = !matches!(cli.command, Command::Run(_) | Command::Receive(_));
-    match dispatch(cli) {
-        Ok(code) => code.into(),
-        // A reader that has seen enough, such as `head`, is no failure.
-        Err(Failure { error, .. }) if prints && is_closed_pipe(&error) => Exit::Ok.into(),
-        Err(Failure { exit, error }) => {
-            print_error(error.as_ref());
-            exit.into()
-        }
-    }
+    })
 }
 
-/// Whether it is our own standard output that was closed.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let is_pipe = |e: &(dyn std::error::Error + 'static)| {
-        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    };
-    let is_elsewhere = |e: &(dyn std::error::Error + 'static)| e.is::<podtrail_cri::Error>();
-    error.chain().any(is_pipe) && !error.chain().any(is_elsewhere)
+fn is_of_runtime(failure: &Failure) -> bool {
+    failure.error.chain().any(|e| e.is::<podtrail_cri::Error>())
 }
 
-fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
-    let asked = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if !["PODTRAIL_LOG", "RUST_LOG"].into_iter().any(asked) {
-        let podtracers = std::env::var("PODTRACER_LOGLEVEL").is_ok_and(|level| level == "DEBUG");
-        let level = match cli.command {
-            _ if podtracers => "debug",
-            // A daemon.
-            Command::Receive(_) => "info",
-            _ => "warn",
-        };
-        cli.log.log_level.get_or_insert_with(|| format!("{level},kube_client=off"));
-    }
-    cli.log.install().map_err(|e| Failure { exit: e.exit() as u8, error: e.into() })?;
+fn dispatch(cli: Cli) -> Result<u8, Failure> {
+    let podtracers = std::env::var("PODTRACER_LOGLEVEL").is_ok_and(|level| level == "DEBUG");
+    let level = match cli.command {
+        _ if podtracers => "debug",
+        // A daemon.
+        Command::Receive(_) => "info",
+        _ => "warn",
+    };
+    cli.log.install(&format!("{level},kube_client=off"))?;
     if cli.config.is_some() || cli.toggle.is_some() {
         tracing::warn!("--config and --toggle do nothing: they are podtracer's, and did nothing there");
     }
@@ -82,35 +62,7 @@ fn dispatch(mut cli: Cli) -> Result<u8, Failure> {
         Command::Annotate(args) => annotate::annotate(&args)?,
         Command::Receive(args) => receive::receive(&args)?,
         Command::Version => version::print(io::stdout().lock()).context("cannot print")?,
-        Command::Completions { shell } => {
-            // Into memory first: it panics where it cannot write.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "tracer", &mut script);
-            io::stdout().write_all(&script).context("cannot print")?;
-        }
+        Command::Completions(args) => args.print::<Cli>().context("cannot print")?,
     }
     Ok(Exit::Ok as u8)
-}
-
-/// Why the program ends, and with which exit code.
-#[derive(Debug)]
-struct Failure {
-    exit: u8,
-    error: anyhow::Error,
-}
-
-impl Failure {
-    fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage as u8, error: error.into() }
-    }
-
-    fn unavailable(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Unavailable as u8, error: error.into() }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Failure as u8, error }
-    }
 }

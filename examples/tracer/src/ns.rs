@@ -6,11 +6,10 @@ mod tables;
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
-use podtrail_daemon::{Exit, print_error};
+use podtrail_daemon::{Exit, Failure, print_error};
 use podtrail_netns::Netns;
 use podtrail_netns::inspect::{Address, Interface, Neighbour, Route, Socket};
 
-use crate::Failure;
 use crate::args::{Format, NsArgs, Part};
 use crate::pods::{Entrance, Found, Node};
 use crate::request::Wanted;

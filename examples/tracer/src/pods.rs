@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use podtrail_cri::{Client, Config, Endpoint, Labels, Pod, SandboxStatus};
+use podtrail_daemon::Failure;
 use podtrail_netns::Netns;
 
-use crate::Failure;
 use crate::args::{PodArgs, given};
 use crate::request::Wanted;
 

@@ -1,9 +1,9 @@
 //! `receive`: what `run` sends, into files.
 
 use anyhow::Context as _;
+use podtrail_daemon::Failure;
 use podtrail_wire::{Receiver, ReceiverLimits};
 
-use crate::Failure;
 use crate::args::ReceiveArgs;
 
 pub(crate) fn receive(args: &ReceiveArgs) -> Result<(), Failure> {

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use podtrail_daemon::Failure;
 use podtrail_netns::Capabilities;
 
 use crate::args::{Kind, PodArgs, RunArgs, given};
-use crate::{Failure, arguments};
+use crate::arguments;
 
 /// Which pods.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,12 +12,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::{Exit, print_error};
+use podtrail_daemon::{Exit, Failure, print_error};
 use podtrail_netns::{ErrorKind, Namespaces, Netns};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Mutex, watch};
 
-use crate::Failure;
 use crate::args::{Kind, RunArgs, given};
 use crate::audit::{Audit, Place, Run};
 use crate::output::{Lines, Output, copy_lines};

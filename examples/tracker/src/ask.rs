@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow, bail};
-use podtrail_daemon::escape;
+use podtrail_daemon::{Failure, escape};
 use podtrail_event::{Claim, Timestamp};
 use podtrail_ledger::{Answer, Error, Filter, Held, OwnerReply, Span, Store, Uncovered};
 use podtrail_track::Sink;
 use serde_json::json;
 
-use crate::Failure;
 use crate::args::{
     AnswerFormat, ExportArgs, ExportFormat, Exported, HistoryArgs, LedgerArgs, TableFormat, What, WhoHadArgs,
 };

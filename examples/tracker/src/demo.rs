@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use podtrail_daemon::shutdown_signal;
+use podtrail_daemon::{Failure, shutdown_signal};
 use podtrail_event::{Cluster, DEFAULT_NETWORK, Timestamp};
 use podtrail_ledger::Store;
 use podtrail_track::{Config, Metrics, Sink, Tracking};
@@ -20,7 +20,6 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::Failure;
 use crate::args::DemoArgs;
 use crate::ask;
 use crate::running::{Destination, Running};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::{Health, Reopen, bind, reopen_signal, serve, shutdown_signal};
+use podtrail_daemon::{Failure, Health, Reopen, bind, reopen_signal, serve, shutdown_signal};
 use podtrail_event::Cluster;
 use podtrail_ledger::{Retention, Store};
 use podtrail_track::{Config, Metrics, Sink, Tracking};
@@ -14,7 +14,6 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::Failure;
 use crate::args::RunArgs;
 use crate::running::{Destination, Running, done};
 
@@ -43,9 +42,7 @@ fn sinks(args: &RunArgs) -> Result<Sinks, Failure> {
     if namespaces.include.is_empty() {
         return Err(Failure::usage(anyhow!("--namespaces names none: no sink would get a pod's events")));
     }
-    let specs: Vec<_> =
-        args.writers.iter().map(|spec| Spec::parse(spec)).collect::<Result<_, _>>().map_err(Failure::usage)?;
-    check_apart(&specs)?;
+    let specs = Spec::parse_all(&args.writers).map_err(Failure::usage)?;
     let (mut destinations, mut files) = (Vec::new(), Vec::new());
     for spec in specs {
         let (namespaces, from_now) = (namespaces.clone(), spec.from == StartFrom::Now);
@@ -55,21 +52,6 @@ fn sinks(args: &RunArgs) -> Result<Sinks, Failure> {
         destinations.push(Destination { sink, writer });
     }
     Ok(Sinks { destinations, files })
-}
-
-/// Two sinks need two places and two names.
-fn check_apart(specs: &[Spec]) -> Result<(), Failure> {
-    for (at, spec) in specs.iter().enumerate() {
-        for other in &specs[..at] {
-            if spec.target.is_same_as(&other.target) {
-                return Err(Failure::usage(anyhow!("two writers write to {}: leave one out", spec.target)));
-            }
-            if spec.sink_name() == other.sink_name() {
-                return Err(Failure::usage(anyhow!("two writers are called {}: change one's name=", spec.sink_name())));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn globs(lists: &[String]) -> Result<Globs, Failure> {
@@ -97,7 +79,7 @@ async fn track(args: RunArgs, sinks: Sinks) -> Result<(), Failure> {
     let (end_http, http_ended) = watch::channel(false);
     let http = match &args.listen {
         Some(address) => {
-            let listener = bind(address).await.map_err(|e| Failure { exit: e.exit(), error: e.into() })?;
+            let listener = bind(address).await?;
             tracing::info!(address = %listener.local_addr()?, "serving /livez, /readyz and /metrics");
             Some(tokio::spawn(serve(listener, health.clone(), Arc::new(registry), done(http_ended))))
         }

@@ -4,35 +4,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use podtrail_daemon::{Condition, Health};
+use anyhow::Context as _;
+use podtrail_daemon::{Condition, Failure, Health};
 use podtrail_writer::{Feed, FileHandle, OutboxConfig, Spec, Spool, Writer, run};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::Failure;
 use crate::metrics::Metrics;
 
 /// A sink that gave up is opened anew after so long.
 const PAUSE: Duration = Duration::from_secs(10);
 /// What may be delivered after the end of counting, at most.
 const DRAIN: Duration = Duration::from_secs(8);
-
-pub(crate) fn specs(writers: &[String]) -> Result<Vec<Spec>, Failure> {
-    let specs: Vec<_> =
-        writers.iter().map(|spec| Spec::parse(spec)).collect::<Result<_, _>>().map_err(Failure::usage)?;
-    for (at, spec) in specs.iter().enumerate() {
-        for other in &specs[..at] {
-            if spec.target.is_same_as(&other.target) {
-                return Err(Failure::usage(anyhow!("two writers write to {}: leave one out", spec.target)));
-            }
-            if spec.sink_name() == other.sink_name() {
-                return Err(Failure::usage(anyhow!("two writers are called {}: change one's name=", spec.sink_name())));
-            }
-        }
-    }
-    Ok(specs)
-}
 
 /// Sinks that were left out of the command line would keep the store from getting empty.
 pub(crate) fn forget_others(spool: &Spool, specs: &[Spec]) -> anyhow::Result<()> {

@@ -7,14 +7,13 @@ use std::time::Instant;
 use anyhow::{Context as _, anyhow};
 use podtrail_conntrack::wire::Kind;
 use podtrail_conntrack::{Chunk, Events, Journal, Table};
-use podtrail_daemon::Parcel;
+use podtrail_daemon::{Failure, Parcel};
 use podtrail_event::Timestamp;
 use podtrail_flow::{Account, Gap, GapReason, Key, Origin, Output, Slot};
 use podtrail_netns::Netns;
 use podtrail_writer::{Change, Item, Spool, StateChange};
 
 use super::state::{self, SiteState};
-use crate::Failure;
 use crate::convert;
 use crate::hold::now;
 use crate::metrics::{Metrics, SiteMetrics};

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use podtrail_daemon::Failure;
 use podtrail_event::Timestamp;
 use podtrail_netns::capture::{Capture, CaptureHandle, CaptureStats, InterfaceInfo, Packet, Recorder};
 use tokio::sync::Notify;
 
-use crate::Failure;
 use crate::owners::Owners;
 
 /// What all pods are recorded to.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use podtrail_daemon::escape;
+use podtrail_daemon::{Failure, escape};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{Errand, Outcome, Shared};
-use crate::Failure;
 use crate::pods::Found;
 use crate::tool::{End, Signals};
 
