@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use podtrail_event::Timestamp;
 use podtrail_watch::Delta;
-use podtrail_writer::{Error as WriteError, Observer, Rejection};
+use podtrail_writer::{Observer, OutboxMetrics};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -42,10 +42,7 @@ pub struct Metrics {
     commit_failures: Counter,
     confirmation_failures: Counter,
     latency: Histogram,
-    lag: Family<Labels, Gauge>,
-    delivered: Family<Labels, Counter>,
-    retries: Family<Labels, Counter>,
-    dead_letters: Family<Labels, Counter>,
+    outboxes: OutboxMetrics,
     ready: AtomicBool,
 }
 
@@ -79,10 +76,7 @@ impl Metrics {
             commit_failures: Counter::default(),
             confirmation_failures: Counter::default(),
             latency: Histogram::new(LATENCY),
-            lag: Family::default(),
-            delivered: Family::default(),
-            retries: Family::default(),
-            dead_letters: Family::default(),
+            outboxes: OutboxMetrics::default(),
             ready: AtomicBool::new(false),
         };
         metrics.register(registry);
@@ -95,10 +89,7 @@ impl Metrics {
         gauge("pods", "Pods that are not known to be gone", &self.pods);
         registry.register("events", "Events recorded in the ledger, by kind", self.events.clone());
         registry.register("watch_connected", "Whether the API server answers the watch", self.connected.clone());
-        registry.register("outbox_lag", "Pieces of evidence that a sink has not got yet", self.lag.clone());
-        registry.register("delivered", "Records that a sink has got", self.delivered.clone());
-        registry.register("delivery_retries", "Deliveries that failed and were tried again", self.retries.clone());
-        registry.register("dead_letters", "Records that a sink refused", self.dead_letters.clone());
+        self.outboxes.register(registry, "outbox_lag", "Pieces of evidence that a sink has not got yet");
         registry.register(
             "commit_failures",
             "Commits of the ledger that failed and were tried again",
@@ -197,37 +188,6 @@ impl Metrics {
 
     /// What the outbox of `sink` reports to.
     pub fn outbox(self: &Arc<Self>, sink: &str) -> impl Observer + use<> {
-        let labels = vec![("sink", sink.to_owned())];
-        Outbox {
-            lag: self.lag.get_or_create(&labels).clone(),
-            delivered: self.delivered.get_or_create(&labels).clone(),
-            retries: self.retries.get_or_create(&labels).clone(),
-            dead_letters: self.dead_letters.get_or_create(&labels).clone(),
-        }
-    }
-}
-
-struct Outbox {
-    lag: Gauge,
-    delivered: Counter,
-    retries: Counter,
-    dead_letters: Counter,
-}
-
-impl Observer for Outbox {
-    fn delivered(&self, records: usize, _bytes: usize) {
-        self.delivered.inc_by(records as u64);
-    }
-
-    fn retried(&self, _error: &WriteError, _wait: Duration) {
-        self.retries.inc();
-    }
-
-    fn rejected(&self, _rejection: &Rejection) {
-        self.dead_letters.inc();
-    }
-
-    fn lag(&self, rows: u64) {
-        self.lag.set(i64::try_from(rows).unwrap_or(i64::MAX));
+        self.outboxes.sink(sink)
     }
 }

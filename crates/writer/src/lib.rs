@@ -46,6 +46,7 @@
 //! - `stdout` (default): `Lines` and `stdout`, lines to any asynchronous writer, at least once.
 //! - `file` (default): `File`, lines to a file with rotation and gzip of closed parts, exactly once.
 //! - `spool`: `Spool`, records and state in one SQLite file or, without state, in memory.
+//! - `metrics`: `OutboxMetrics`, an observer for Prometheus.
 //! - `conformance`: the suite that defines the contract, and `MemorySource`.
 
 mod batch;
@@ -57,6 +58,8 @@ mod fanout;
 mod file;
 #[cfg(feature = "stdout")]
 mod lines;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod outbox;
 mod source;
 mod spec;
@@ -72,6 +75,8 @@ pub use fanout::Fanout;
 pub use file::{File, FileHandle};
 #[cfg(feature = "stdout")]
 pub use lines::{Lines, Stdout, stdout};
+#[cfg(feature = "metrics")]
+pub use metrics::OutboxMetrics;
 pub use outbox::{Observer, OutboxConfig, run};
 pub use source::{Position, Row, Source, SourceError};
 pub use spec::{FileConfig, FsyncPolicy, Spec, SpecError, StartFrom, Target};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use podtrail_conntrack::{Queue, wire};
 use podtrail_flow::{GapReason, Stats};
-use podtrail_writer::{Backlog, Error as WriteError, Observer, Rejection};
+use podtrail_writer::{Backlog, Observer, OutboxMetrics};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -45,10 +45,7 @@ pub(crate) struct Metrics {
     store_failures: Counter,
     spool_records: Gauge,
     spool_bytes: Gauge,
-    lag: Numbers,
-    delivered: Counts,
-    retries: Counts,
-    dead_letters: Counts,
+    outboxes: OutboxMetrics,
 }
 
 impl Metrics {
@@ -83,7 +80,6 @@ impl Metrics {
             &metrics.drops,
         );
         gauge("watchdog_trips", "How often the watchdog left reliable mode", &metrics.trips);
-        gauge("writer_lag", "Records that a sink has not got yet", &metrics.lag);
         gauge(
             "ignored_messages",
             "Messages of others than the kernel, and of it without any sense, on the socket",
@@ -100,9 +96,7 @@ impl Metrics {
         counter("gaps", "Spans in which something may not have been counted, by reason", &metrics.gaps);
         counter("interrupted_snapshots", "Times that the table was not read to its end", &metrics.interrupted);
         counter("malformed", "Messages of the kernel that could not be read", &metrics.malformed);
-        counter("delivered", "Records that a sink has got", &metrics.delivered);
-        counter("delivery_retries", "Deliveries that failed and were tried again", &metrics.retries);
-        counter("dead_letters", "Records that a sink refused", &metrics.dead_letters);
+        metrics.outboxes.register(registry, "writer_lag", "Records that a sink has not got yet");
         let failures = metrics.store_failures.clone();
         registry.register(
             "store_failures",
@@ -157,13 +151,7 @@ impl Metrics {
 
     /// What the outbox of a sink reports to.
     pub(crate) fn outbox(&self, sink: &str) -> impl Observer + use<> {
-        let labels = vec![("sink", sink.to_owned())];
-        Outbox {
-            lag: self.lag.get_or_create(&labels).clone(),
-            delivered: self.delivered.get_or_create(&labels).clone(),
-            retries: self.retries.get_or_create(&labels).clone(),
-            dead_letters: self.dead_letters.get_or_create(&labels).clone(),
-        }
+        self.outboxes.sink(sink)
     }
 }
 
@@ -234,31 +222,6 @@ impl SiteMetrics {
     pub(crate) fn malformed(&self, error: &dyn Display) {
         self.malformed.inc();
         tracing::debug!(%error, "a message of the kernel cannot be read");
-    }
-}
-
-struct Outbox {
-    lag: Gauge,
-    delivered: Counter,
-    retries: Counter,
-    dead_letters: Counter,
-}
-
-impl Observer for Outbox {
-    fn delivered(&self, records: usize, _bytes: usize) {
-        self.delivered.inc_by(records as u64);
-    }
-
-    fn retried(&self, _error: &WriteError, _wait: Duration) {
-        self.retries.inc();
-    }
-
-    fn rejected(&self, _rejection: &Rejection) {
-        self.dead_letters.inc();
-    }
-
-    fn lag(&self, rows: u64) {
-        self.lag.set(number(rows));
     }
 }
 
