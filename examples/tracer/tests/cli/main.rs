@@ -14,6 +14,7 @@ mod annotate;
 mod api;
 mod audit;
 mod capture;
+mod container;
 #[allow(dead_code, reason = "the crate that it belongs to has tests for the rest")]
 #[path = "../../../../crates/cri/tests/cri/fake/mod.rs"]
 mod fake;
