@@ -1,6 +1,6 @@
 //! The tool has the terminal: the test has its other end.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
@@ -171,15 +171,21 @@ fn control_z_changes_nothing_where_no_shell_could_let_them_go_on() {
     assert_eq!((after(&shown, "got="), after(&shown, "code=")), ("hello", "0"), "{shown}");
 }
 
+/// A shell with jobs, and the tool's command for it; `None`, said aloud, if there is no such shell.
+fn bash(world: &World, tool: &str) -> Option<(Terminal, Command)> {
+    if Command::new("bash").arg("--version").output().is_err() {
+        skip("no bash");
+        return None;
+    }
+    let mut command = shell(world, &[], tool);
+    command.env("PS1", "").env("HISTFILE", "/dev/null");
+    Some((Terminal::start("exec bash --norc --noprofile -i", &command)?, command))
+}
+
 #[test]
 fn control_z_and_fg_work_in_a_shell_with_jobs() {
     let world = World::new();
-    if Command::new("bash").arg("--version").output().is_err() {
-        return skip("no bash");
-    }
-    let mut command = shell(&world, &[], "echo tool=$((40+2)); read line; echo got=$line");
-    command.env("PS1", "").env("HISTFILE", "/dev/null");
-    let Some(mut terminal) = Terminal::start("exec bash --norc --noprofile -i", &command) else { return };
+    let Some((mut terminal, command)) = bash(&world, "echo tool=$((40+2)); read line; echo got=$line") else { return };
     terminal.types(&format!("stty -echo; echo shell=$((40+1)); {}\n", line_of(&command)));
     terminal.shows("tool=42");
     terminal.types("\u{1a}");
@@ -235,4 +241,33 @@ fn in_the_background_the_terminal_is_left_to_whom_it_belongs() {
     terminal.types("hello\n");
     let shown = terminal.ends();
     assert_eq!(after(&shown, "got="), "hello", "{shown}");
+}
+
+#[test]
+fn a_tool_that_asks_for_a_password_in_the_background_waits_until_it_has_the_terminal() {
+    let world = World::new();
+    // With its echo off, which who is in the background may not have either; and not from standard input.
+    let ask = "stty -echo; echo asks=$((60+1)); read word; stty echo; echo word$((60+2))=$word";
+    let tool = format!("echo tool=$((40+2)); until [ -e $0/go ]; do sleep 0.05; done; (exec < /dev/tty; {ask})");
+    let Some((mut terminal, command)) = bash(&world, &tool) else { return };
+    terminal.types(&format!("stty -echo; {}\n", line_of(&command)));
+    terminal.shows("tool=42");
+    terminal.types("\u{1a}");
+    terminal.shows("Stopped");
+    terminal.types("bg > /dev/null; echo between=$((50+1))\n");
+    terminal.shows("between=51");
+    // It goes on there, and then wants what is the shell's: both are stopped, and the shell says so when it is asked.
+    fs::write(world.path("go"), "").unwrap();
+    let mut asked = 0;
+    eventually("it is stopped", || {
+        asked += 1;
+        terminal.types(&format!("jobs -s | grep -c tracer | sed s/^/stopped$(({asked}))=/\n"));
+        terminal.shows(&format!("stopped{asked}=")).contains(&format!("stopped{asked}=1")).then_some(())
+    });
+    assert!(!terminal.shown().contains("asks=61"), "{}", terminal.shown());
+    terminal.types("fg > /dev/null; echo code=$?; exit\n");
+    terminal.shows("asks=61");
+    terminal.types("secret\n");
+    let shown = terminal.ends();
+    assert_eq!((after(&shown, "word62="), after(&shown, "code=")), ("secret", "0"), "{shown}");
 }
