@@ -20,7 +20,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let version = client.version().await?;
     println!("{} {}, CRI {}", version.runtime, version.version, version.api);
 
-    for sandbox in client.ready_sandboxes(&Labels::new()).await? {
+    let sandboxes = client.ready_sandboxes(&Labels::new()).await?;
+    for sandbox in sandboxes.found {
         let status = client.sandbox(&sandbox.id).await?;
         let place = match client.namespace_of(&status).await {
             Ok(location) if status.host_network => format!("the node's ({location:?})"),
@@ -28,6 +29,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Err(e) => e.to_string(),
         };
         println!("{}/{} {:?} {place}", sandbox.namespace, sandbox.name, status.addresses);
+    }
+    for e in sandboxes.malformed {
+        println!("and one that cannot be read: {e}");
     }
     Ok(())
 }

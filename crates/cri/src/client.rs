@@ -13,7 +13,7 @@ use crate::events::Events;
 use crate::generated as proto;
 use crate::pod::{Labels, Pod, choose};
 use crate::sandbox::{Container, ContainerStatus, Filter, Sandbox, SandboxStatus};
-use crate::{ContainerState, Endpoint, Error, ErrorKind, Location, Result};
+use crate::{ContainerState, Endpoint, Error, ErrorKind, Listing, Location, Result};
 
 /// How a [`Client`] asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,12 +113,16 @@ impl Client {
     /// # Errors
     ///
     /// As every call: if the runtime cannot be reached, does not answer in time, does not have the call, or fails.
-    pub async fn sandboxes(&self, filter: &Filter) -> Result<Vec<Sandbox>> {
+    pub async fn sandboxes(&self, filter: &Filter) -> Result<Listing<Sandbox>> {
+        self.list(filter).await.map(|sandboxes| Listing::of(sandboxes, Sandbox::check))
+    }
+
+    /// What the runtime says, right or wrong.
+    async fn list(&self, filter: &Filter) -> Result<Vec<Sandbox>> {
         let request = proto::ListPodSandboxRequest { filter: Some(filter.to_proto()) };
         let list = async |mut runtime: Runtime| runtime.list_pod_sandbox(request).await;
         let answer = self.call("ListPodSandbox", "sandboxes", list).await?;
-        let sandboxes = answer.items.into_iter().map(Sandbox::listed);
-        sandboxes.filter(|sandbox| sandbox.as_ref().map_or(true, |sandbox| filter.matches(sandbox))).collect()
+        Ok(answer.items.into_iter().map(Sandbox::said).filter(|sandbox| filter.matches(sandbox)).collect())
     }
 
     /// The ready sandboxes of all pods that have these labels, in the order of namespace and name, one per pod.
@@ -126,14 +130,14 @@ impl Client {
     /// # Errors
     ///
     /// As every call: if the runtime cannot be reached, does not answer in time, does not have the call, or fails.
-    pub async fn ready_sandboxes(&self, labels: &Labels) -> Result<Vec<Sandbox>> {
+    pub async fn ready_sandboxes(&self, labels: &Labels) -> Result<Listing<Sandbox>> {
         let filter = Filter { ready: Some(true), labels: labels.clone(), ..Filter::default() };
         let mut sandboxes = self.sandboxes(&filter).await?;
-        sandboxes.sort_by(|a, b| {
+        sandboxes.found.sort_by(|a, b| {
             let newest_first = (b.created, b.attempt).cmp(&(a.created, a.attempt));
             pod_of(a).cmp(&pod_of(b)).then(newest_first)
         });
-        sandboxes.dedup_by(|a, b| pod_of(a) == pod_of(b));
+        sandboxes.found.dedup_by(|a, b| pod_of(a) == pod_of(b));
         Ok(sandboxes)
     }
 
@@ -158,13 +162,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As every call. If there is none ([`NoSandbox`](ErrorKind::NoSandbox)), none is ready ([`NotReady`](ErrorKind::NotReady)), or
-    /// ready ones are of several UIDs ([`Ambiguous`](ErrorKind::Ambiguous)).
+    /// As every call. If there is none ([`NoSandbox`](ErrorKind::NoSandbox)), none is ready ([`NotReady`](ErrorKind::NotReady)), one
+    /// that the runtime lists wrongly may be it ([`Malformed`](ErrorKind::Malformed)), or ready ones are of several UIDs
+    /// ([`Ambiguous`](ErrorKind::Ambiguous)).
     pub async fn sandbox_of(&self, pod: &Pod) -> Result<SandboxStatus> {
-        let mut sandboxes = self.sandboxes(&Filter { labels: pod.labels(), ..Filter::default() }).await?;
-        if sandboxes.is_empty() {
+        let mut sandboxes = self.list(&Filter { labels: pod.labels(), ..Filter::default() }).await?;
+        if sandboxes.iter().all(|sandbox| sandbox.check().is_err()) {
             // One that the kubelet did not make has no labels of the kubelet's.
-            sandboxes = self.sandboxes(&Filter::default()).await?;
+            sandboxes = self.list(&Filter::default()).await?;
         }
         let chosen = choose(pod, sandboxes)?;
         let gone = |e| Error::caused(ErrorKind::SandboxChanged, format!("the sandbox of {pod} went away"), e);
@@ -179,14 +184,14 @@ impl Client {
     /// # Errors
     ///
     /// As every call: if the runtime cannot be reached, does not answer in time, does not have the call, or fails.
-    pub async fn containers(&self, sandbox: &Sandbox) -> Result<Vec<Container>> {
+    pub async fn containers(&self, sandbox: &Sandbox) -> Result<Listing<Container>> {
         let filter = proto::ContainerFilter { pod_sandbox_id: sandbox.id.clone(), ..Default::default() };
         let request = proto::ListContainersRequest { filter: Some(filter) };
         let list = async |mut runtime: Runtime| runtime.list_containers(request).await;
         let answer = self.call("ListContainers", &format!("sandbox {}", sandbox.id), list).await?;
         let its_own = answer.containers.into_iter().filter(|container| container.pod_sandbox_id == sandbox.id);
-        let mut containers = its_own.map(Container::listed).collect::<Result<Vec<_>>>()?;
-        containers.sort_by_key(|container| (container.created, container.attempt));
+        let mut containers = Listing::of(its_own.map(Container::said), Container::check);
+        containers.found.sort_by_key(|container| (container.created, container.attempt));
         Ok(containers)
     }
 
@@ -239,23 +244,29 @@ impl Client {
             return Ok(location);
         }
         let id = &sandbox.sandbox.id;
-        let containers = self.containers(&sandbox.sandbox).await?;
-        for container in containers.iter().filter(|container| container.state == ContainerState::Running) {
-            let info = match self.container(&container.id).await {
+        let Listing { found, mut malformed } = self.containers(&sandbox.sandbox).await?;
+        for container in found.iter().filter(|container| container.state == ContainerState::Running) {
+            match self.location_by(container, sandbox).await {
+                Ok(Some(location)) => return Ok(location),
+                Ok(None) => {}
                 // It has ended since.
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                status => status?.info()?.unwrap_or_default(),
-            };
-            if info.sandbox_id.as_ref().is_none_or(|of| of == id)
-                && let Some(location) = info.location(sandbox.host_network)?
-            {
-                return Ok(location);
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                // Another may tell.
+                Err(e) if e.kind() == ErrorKind::Malformed => malformed.push(e),
+                Err(e) => return Err(e),
             }
         }
-        let what = format!(
-            "the runtime does not say where the network namespace of sandbox {id} is, and no container runs in it"
-        );
-        Err(Error::new(ErrorKind::NoNamespace, what))
+        let what = format!("the runtime does not say where the network namespace of sandbox {id} is");
+        Err(match malformed.pop() {
+            Some(e) => Error::caused(ErrorKind::Malformed, what, e),
+            None => Error::new(ErrorKind::NoNamespace, format!("{what}, and no container runs in it")),
+        })
+    }
+
+    async fn location_by(&self, container: &Container, sandbox: &SandboxStatus) -> Result<Option<Location>> {
+        let info = self.container(&container.id).await?.info()?.unwrap_or_default();
+        let is_its_own = info.sandbox_id.as_ref().is_none_or(|of| *of == sandbox.sandbox.id);
+        if is_its_own { info.location(sandbox.host_network) } else { Ok(None) }
     }
 
     #[cfg(target_os = "linux")]

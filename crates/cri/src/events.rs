@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use tonic::{Response, Status, Streaming};
 
 use crate::generated::{ContainerEventResponse, ContainerEventType};
-use crate::sandbox::{Sandbox, SandboxStatus, time};
-use crate::{Endpoint, Error, Result};
+use crate::id::is_id;
+use crate::sandbox::{Sandbox, shown, stated, time};
+use crate::{Endpoint, Error, ErrorKind, Result};
 
 /// What happened to a container or to a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +66,8 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// If the runtime does not have events after all, the connection is lost, or what comes is none of CRI v1.
+    /// If the runtime does not have events after all, or the connection is lost: then the stream has ended. If what comes is no event of
+    /// CRI v1 ([`Malformed`](ErrorKind::Malformed)): the next one may be.
     pub async fn next(&mut self) -> Result<Option<Event>> {
         poll_fn(|context| self.poll_open(context)).await?;
         let Stream::Open(stream) = &mut self.stream else { return Ok(None) };
@@ -100,7 +102,14 @@ fn read(event: ContainerEventResponse) -> Result<Event> {
         Ok(ContainerEventType::ContainerDeletedEvent) => Change::Deleted,
         Err(_) => Change::Other,
     };
-    let sandbox = event.pod_sandbox_status.map(|status| Ok(SandboxStatus::stated(status)?.sandbox)).transpose()?;
+    let malformed = |e: Option<Error>| {
+        let what = format!("{change:?} of container {} is no event of CRI v1", shown(&event.container_id));
+        e.map_or_else(|| Error::new(ErrorKind::Malformed, &what), |e| Error::caused(ErrorKind::Malformed, &what, e))
+    };
+    if !is_id(&event.container_id) {
+        return Err(malformed(None));
+    }
+    let sandbox = event.pod_sandbox_status.map(stated).transpose().map_err(|e| malformed(Some(e)))?;
     Ok(Event { id: event.container_id, change, at: time(event.created_at), sandbox })
 }
 

@@ -32,7 +32,7 @@
 //!
 //! - [`Endpoint`]: where the runtime's socket is, said or found.
 //! - [`Client`]: the calls; each has a deadline.
-//! - [`Sandbox`], [`SandboxStatus`], [`Container`]: what the runtime answers.
+//! - [`Sandbox`], [`SandboxStatus`], [`Container`]: what the runtime answers; [`Listing`]: and what of it is of no use.
 //! - [`SandboxInfo`] and [`Location`]: what it says beyond CRI, in JSON of its own.
 //! - [`ContainerId`]: `containerd://…` and the like, as in a pod's status.
 //!
@@ -69,6 +69,7 @@ mod id;
 mod info;
 #[cfg(target_os = "linux")]
 mod linux;
+mod listing;
 #[cfg(test)]
 mod numbers;
 mod pod;
@@ -82,5 +83,6 @@ pub use id::ContainerId;
 pub use info::{Location, Network, SandboxInfo};
 #[cfg(target_os = "linux")]
 pub use linux::ContainerProcess;
+pub use listing::Listing;
 pub use pod::{Labels, Pod};
 pub use sandbox::{Container, ContainerState, ContainerStatus, Filter, Sandbox, SandboxStatus};

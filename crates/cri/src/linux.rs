@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::{Client, Container, ContainerState, Error, ErrorKind, Location, Result, SandboxStatus};
+use crate::{Client, Container, ContainerState, Error, ErrorKind, Listing, Location, Result, SandboxStatus};
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
@@ -99,12 +99,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As every call. If no such container runs ([`NoContainer`](ErrorKind::NoContainer)), it ended meanwhile
-    /// ([`ContainerChanged`](ErrorKind::ContainerChanged)), or its process cannot be opened or seen
-    /// ([`Process`](ErrorKind::Process)).
+    /// As every call. If no such container runs ([`NoContainer`](ErrorKind::NoContainer)), or may be one that the runtime lists wrongly
+    /// ([`Malformed`](ErrorKind::Malformed)), it ended meanwhile ([`ContainerChanged`](ErrorKind::ContainerChanged)), or its process
+    /// cannot be opened or seen ([`Process`](ErrorKind::Process)).
     pub async fn container_process(&self, sandbox: &SandboxStatus, name: Option<&str>) -> Result<ContainerProcess> {
         let containers = self.containers(&sandbox.sandbox).await?;
-        let container = running(&containers, name).ok_or_else(|| not_running(sandbox, &containers, name))?;
+        let Some(container) = running(&containers.found, name) else {
+            return Err(not_running(sandbox, containers, name));
+        };
         let id = &container.id;
         let changed =
             |why: &str| Error::new(ErrorKind::ContainerChanged, format!("container {} ({id}) {why}", container.name));
@@ -221,10 +223,11 @@ fn running<'a>(containers: &'a [Container], name: Option<&str>) -> Option<&'a Co
     }
 }
 
-fn not_running(sandbox: &SandboxStatus, containers: &[Container], name: Option<&str>) -> Error {
+fn not_running(sandbox: &SandboxStatus, containers: Listing<Container>, name: Option<&str>) -> Error {
     const SHOWN: usize = 16;
     let crate::Sandbox { namespace, name: pod, .. } = &sandbox.sandbox;
-    let running = containers.iter().filter(|container| container.state == ContainerState::Running);
+    let Listing { found, mut malformed } = containers;
+    let running = found.iter().filter(|container| container.state == ContainerState::Running);
     let mut names: Vec<_> = running.map(|container| &*container.name).take(SHOWN).collect();
     names.dedup();
     let what = match (name, names.is_empty()) {
@@ -234,7 +237,10 @@ fn not_running(sandbox: &SandboxStatus, containers: &[Container], name: Option<&
             format!("no container {name:?} of pod {namespace}/{pod} is running; these are: {}", names.join(", "))
         }
     };
-    Error::new(ErrorKind::NoContainer, what)
+    match malformed.pop() {
+        Some(e) => Error::caused(ErrorKind::Malformed, format!("{what}; one is listed wrongly"), e),
+        None => Error::new(ErrorKind::NoContainer, what),
+    }
 }
 
 fn has_ended(pidfd: &OwnedFd) -> bool {

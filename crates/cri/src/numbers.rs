@@ -71,7 +71,7 @@ fn containers_are_asked_for_and_read_by_their_numbers() {
     let item = [bytes(1, "cc"), bytes(2, "aa"), bytes(3, &metadata), bytes(5, "image"), integer(6, 1), integer(7, 5)];
     let listed = ListContainersResponse::decode(&*bytes(1, item.concat())).unwrap().containers.remove(0);
     assert_eq!(listed.pod_sandbox_id, "aa");
-    let listed = Container::listed(listed).unwrap();
+    let listed = Container::said(listed);
     assert_eq!((&*listed.name, listed.attempt, listed.state), ("app", 3, ContainerState::Running));
 
     let status = [bytes(1, "cc"), bytes(2, metadata), integer(3, 2), integer(4, 5), integer(5, 6)].concat();

@@ -55,6 +55,17 @@ impl Pod {
     }
 }
 
+impl Pod {
+    /// Whether a sandbox that the runtime says wrongly could be this pod's: what is empty in it could be anything.
+    fn may_be_of(&self, sandbox: &Sandbox) -> bool {
+        let may_be = |said: &str, wanted: &str| said.is_empty() || said == wanted;
+        match &self.by {
+            By::Name { namespace, name } => may_be(&sandbox.namespace, namespace) && may_be(&sandbox.name, name),
+            By::Uid(uid) => may_be(&sandbox.uid, uid),
+        }
+    }
+}
+
 impl fmt::Display for Pod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.by {
@@ -132,18 +143,25 @@ impl FromStr for Labels {
     }
 }
 
-/// The sandbox of a pod: of those that are ready the newest.
+/// The sandbox of a pod: of those that are ready the newest. What the runtime says wrongly is never it, but may be why no other is.
 pub(crate) fn choose(pod: &Pod, sandboxes: Vec<Sandbox>) -> Result<Sandbox> {
     let age = |sandbox: &Sandbox| (sandbox.created, sandbox.attempt);
+    let (malformed, sandboxes): (Vec<_>, Vec<_>) = sandboxes.into_iter().partition(|sandbox| sandbox.check().is_err());
     let (ready, others): (Vec<_>, Vec<_>) =
         sandboxes.into_iter().filter(|sandbox| pod.is_of(sandbox)).partition(|sandbox| sandbox.ready);
     let Some(newest) = ready.iter().max_by_key(|sandbox| age(sandbox)) else {
-        return Err(match others.iter().max_by_key(|sandbox| age(sandbox)) {
-            Some(newest) => not_ready(newest),
-            None => Error::new(ErrorKind::NoSandbox, format!("{pod} has no sandbox here: is it on this node?")),
+        let stopped = others.iter().max_by_key(|sandbox| age(sandbox));
+        let suspect = malformed.iter().find(|odd| pod.may_be_of(odd) && (odd.ready || stopped.is_none()));
+        return Err(match (suspect.and_then(|odd| odd.check().err()), stopped) {
+            (Some(e), _) => {
+                Error::caused(ErrorKind::Malformed, format!("{pod} may be one that the runtime lists wrongly"), e)
+            }
+            (None, Some(newest)) => not_ready(newest),
+            (None, None) => Error::new(ErrorKind::NoSandbox, format!("{pod} has no sandbox here: is it on this node?")),
         });
     };
-    if let Some(other) = ready.iter().find(|sandbox| sandbox.uid != newest.uid) {
+    let mut all = ready.iter().chain(malformed.iter().filter(|odd| odd.ready && pod.is_of(odd)));
+    if let Some(other) = all.find(|sandbox| sandbox.uid != newest.uid) {
         let uids = [&newest.uid, &other.uid].map(String::as_str).join(" and ");
         let what = format!("several sandboxes of {pod} are ready, of UIDs {uids}: choose one by its UID");
         return Err(Error::new(ErrorKind::Ambiguous, what));

@@ -151,11 +151,12 @@ impl ContainerStatus {
 }
 
 impl Sandbox {
-    pub(crate) fn listed(sandbox: proto::PodSandbox) -> Result<Self> {
+    /// As the runtime says it: [`check`](Self::check) before anyone sees it.
+    pub(crate) fn said(sandbox: proto::PodSandbox) -> Self {
         let proto::PodSandbox { id, metadata, state, created_at, labels } = sandbox;
         let metadata = metadata.unwrap_or_default();
-        Ok(Self {
-            id: checked(id)?,
+        Self {
+            id,
             namespace: metadata.namespace,
             name: metadata.name,
             uid: metadata.uid,
@@ -163,14 +164,30 @@ impl Sandbox {
             ready: state == i32::from(PodSandboxState::SandboxReady),
             created: time(created_at),
             labels,
-        })
+        }
+    }
+
+    /// Whether it is what CRI v1 says.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { id, namespace, name, uid, .. } = self;
+        let why = match is_id(id) {
+            false => "an id that is none",
+            true if name.is_empty() && uid.is_empty() => "no pod",
+            true => return Ok(()),
+        };
+        let [id, namespace, name, uid] = [id, namespace, name, uid].map(|text| shown(text));
+        let what = format!("sandbox {id} of pod {namespace}/{name} (UID {uid}) has {why}");
+        Err(Error::new(ErrorKind::Malformed, what))
     }
 }
 
 impl SandboxStatus {
-    pub(crate) fn stated(status: proto::PodSandboxStatus) -> Result<Self> {
-        let proto::PodSandboxStatus { id, metadata, state, created_at, network, linux, labels } = status;
-        let network = network.unwrap_or_default();
+    pub(crate) fn answered(answer: proto::PodSandboxStatusResponse) -> Result<Self> {
+        let proto::PodSandboxStatusResponse { status, mut info } = answer;
+        let mut status = status.ok_or_else(|| Error::new(ErrorKind::Malformed, "a sandbox's status is empty"))?;
+        let (network, linux) = (status.network.take().unwrap_or_default(), status.linux.take());
+        let sandbox = stated(status)?;
+        let id = &sandbox.id;
         let texts = [network.ip].into_iter().chain(network.additional_ips.into_iter().map(|address| address.ip));
         let addresses = texts.filter(|text| !text.is_empty()).map(|text| {
             text.parse().map_err(|e| {
@@ -179,24 +196,21 @@ impl SandboxStatus {
         });
         let addresses = addresses.collect::<Result<_>>()?;
         let mode = linux.and_then(|linux| linux.namespaces?.options).map(|options| options.network);
-        Ok(Self {
-            sandbox: Sandbox::listed(proto::PodSandbox { id, metadata, state, created_at, labels })?,
-            host_network: mode == Some(NamespaceMode::Node.into()),
-            addresses,
-            info: None,
-        })
+        let host_network = mode == Some(NamespaceMode::Node.into());
+        Ok(Self { sandbox, host_network, addresses, info: info.remove("info") })
     }
 }
 
-impl SandboxStatus {
-    pub(crate) fn answered(mut answer: proto::PodSandboxStatusResponse) -> Result<Self> {
-        let status = answer.status.ok_or_else(|| Error::new(ErrorKind::Malformed, "a sandbox's status is empty"))?;
-        Ok(Self { info: answer.info.remove("info"), ..Self::stated(status)? })
-    }
+/// What a listing would say of the sandbox with this status.
+pub(crate) fn stated(status: proto::PodSandboxStatus) -> Result<Sandbox> {
+    let proto::PodSandboxStatus { id, metadata, state, created_at, labels, .. } = status;
+    let sandbox = Sandbox::said(proto::PodSandbox { id, metadata, state, created_at, labels });
+    sandbox.check().map(|()| sandbox)
 }
 
 impl Container {
-    pub(crate) fn listed(container: proto::Container) -> Result<Self> {
+    /// As the runtime says it: [`check`](Self::check) before anyone sees it.
+    pub(crate) fn said(container: proto::Container) -> Self {
         let proto::Container { id, metadata, state, created_at, .. } = container;
         let metadata = metadata.unwrap_or_default();
         let state = match State::try_from(state) {
@@ -205,7 +219,18 @@ impl Container {
             Ok(State::ContainerExited) => ContainerState::Exited,
             Ok(State::ContainerUnknown) | Err(_) => ContainerState::Unknown,
         };
-        Ok(Self { id: checked(id)?, name: metadata.name, attempt: metadata.attempt, state, created: time(created_at) })
+        Self { id, name: metadata.name, attempt: metadata.attempt, state, created: time(created_at) }
+    }
+
+    /// Whether it is what CRI v1 says.
+    pub(crate) fn check(&self) -> Result<()> {
+        match is_id(&self.id) {
+            true => Ok(()),
+            false => {
+                let what = format!("container {} ({}) has an id that is none", shown(&self.name), shown(&self.id));
+                Err(Error::new(ErrorKind::Malformed, what))
+            }
+        }
     }
 }
 
@@ -214,15 +239,16 @@ impl ContainerStatus {
         let status = answer.status.ok_or_else(|| Error::new(ErrorKind::Malformed, "a container's status is empty"))?;
         let proto::ContainerStatus { id, metadata, state, created_at } = status;
         let container = proto::Container { id, pod_sandbox_id: String::new(), metadata, state, created_at };
-        Ok(Self { container: Container::listed(container)?, info: answer.info.remove("info") })
+        let container = Container::said(container);
+        container.check()?;
+        Ok(Self { container, info: answer.info.remove("info") })
     }
 }
 
-fn checked(id: String) -> Result<String> {
-    match is_id(&id) {
-        true => Ok(id),
-        false => Err(Error::new(ErrorKind::Malformed, "the runtime gave an id that is none")),
-    }
+/// What may be anything, for a message to people.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 120;
+    format!("{:?}", text.chars().take(MOST).collect::<String>())
 }
 
 /// Nanoseconds since 1970. What is before is not known.

@@ -7,6 +7,7 @@ use podtrail_cri::{Client, Config, Endpoint, Labels, Pod, SandboxStatus};
 use podtrail_daemon::Failure;
 use podtrail_netns::Netns;
 
+use crate::annotate::say;
 use crate::args::{PodArgs, given};
 use crate::request::Wanted;
 
@@ -118,7 +119,11 @@ impl Node {
                     labels = labels.in_namespace(namespace);
                 }
                 let sandboxes = self.runtime.ready_sandboxes(&labels).await.map_err(Failure::unavailable)?;
+                for e in sandboxes.malformed {
+                    say(&format!("a pod is left out: {e}"));
+                }
                 Ok(sandboxes
+                    .found
                     .into_iter()
                     .map(|sandbox| Found::new(sandbox.namespace, sandbox.name, sandbox.uid))
                     .collect())

@@ -162,12 +162,15 @@ impl Errand<'_> {
     async fn check_container(&self, pod: &Found, entrance: &Entrance) -> Result<(), Failure> {
         let Some(name) = &self.args.container else { return Ok(()) };
         let containers = self.node.runtime.containers(&entrance.sandbox.sandbox).await.map_err(Failure::unavailable)?;
-        if containers.iter().any(|container| container.name == *name) {
+        if containers.found.iter().any(|container| container.name == *name) {
             return Ok(());
         }
-        let names: Vec<_> = containers.iter().map(|container| container.name.as_str()).collect();
+        let names: Vec<_> = containers.found.iter().map(|container| container.name.as_str()).collect();
         let text = format!("pod {} has no container {name}; it has {}", pod.title(), names.join(", "));
-        Err(Failure::unavailable(anyhow!(text)))
+        Err(Failure::unavailable(match containers.malformed.into_iter().next() {
+            Some(e) => anyhow::Error::new(e).context(format!("{text}, and what cannot be read")),
+            None => anyhow!(text),
+        }))
     }
 
     async fn container(&self, entrance: &Entrance) -> Result<OwnedFd, Failure> {

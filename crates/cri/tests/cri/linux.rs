@@ -205,6 +205,10 @@ async fn a_containers_process_is_pinned() {
     assert!(none.to_string().contains("app, sidecar"), "{none}");
     let no_process = client.container_process(&status, Some("sidecar")).await.unwrap_err();
     assert_eq!(no_process.kind(), ErrorKind::Process);
+    fake.state().containers.push(("aa".to_owned(), container("c/3", "odd", "")));
+    assert_eq!(client.container_process(&status, Some("app")).await.unwrap().pid(), std::process::id());
+    let maybe = client.container_process(&status, Some("odd")).await.unwrap_err();
+    assert_eq!(maybe.kind(), ErrorKind::Malformed, "{maybe}");
     fake.state().containers.clear();
     let none = client.container_process(&status, None).await.unwrap_err();
     assert_eq!(none.kind(), ErrorKind::NoContainer);

@@ -10,6 +10,7 @@ mod fake;
 mod generated;
 #[cfg(target_os = "linux")]
 mod linux;
+mod malformed;
 mod runtime;
 #[cfg(target_os = "linux")]
 #[path = "../../../netns/tests/skip/mod.rs"]

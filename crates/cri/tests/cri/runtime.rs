@@ -111,7 +111,7 @@ async fn the_sandboxes_of_many_pods_are_found_by_their_labels() {
     ];
     let client = fake.client();
     let ids = async |labels: Labels| -> Vec<String> {
-        client.ready_sandboxes(&labels).await.unwrap().into_iter().map(|sandbox| sandbox.id).collect()
+        client.ready_sandboxes(&labels).await.unwrap().found.into_iter().map(|sandbox| sandbox.id).collect()
     };
     for ignores_filters in [false, true] {
         fake.state().ignores_filters = ignores_filters;
@@ -120,7 +120,7 @@ async fn the_sandboxes_of_many_pods_are_found_by_their_labels() {
         assert!(ids(Labels::new().in_namespace("other")).await.is_empty());
         let mut filter = Filter::default();
         filter.ready = Some(false);
-        assert_eq!(client.sandboxes(&filter).await.unwrap().len(), 1);
+        assert_eq!(client.sandboxes(&filter).await.unwrap().found.len(), 1);
     }
 }
 
@@ -214,7 +214,7 @@ async fn containers_and_the_runtime_are_described() {
     for ignores_filters in [false, true] {
         fake.state().ignores_filters = ignores_filters;
         let containers = client.containers(&sandbox).await.unwrap();
-        let shown: Vec<_> = containers.iter().map(|c| (&*c.id, &*c.name, c.state)).collect();
+        let shown: Vec<_> = containers.found.iter().map(|c| (&*c.id, &*c.name, c.state)).collect();
         assert_eq!(shown, [("c1", "init", ContainerState::Exited), ("c2", "app", ContainerState::Running)]);
     }
     let version = client.version().await.unwrap();

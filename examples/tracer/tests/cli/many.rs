@@ -77,6 +77,19 @@ fn pods_are_chosen_by_labels_and_namespace() {
 }
 
 #[test]
+fn a_pod_that_the_runtime_lists_wrongly_costs_no_other_and_is_said() {
+    let world = three();
+    let mut sandboxes: Vec<_> = ["a/a", "bb"].map(|id| world.sandbox(id, "web", id)).into();
+    for sandbox in &mut sandboxes {
+        sandbox.status().labels.insert("app".to_owned(), "web".to_owned());
+    }
+    world.has(sandboxes);
+    let said = ask(&mut web(&world, &[], "echo x"));
+    assert_eq!((said.code, said.text()), (Some(0), "default/web | x\n"), "{}", said.err);
+    assert!(said.err.contains("a pod is left out: sandbox \"a/a\" of pod \"default\"/\"web\""), "{}", said.err);
+}
+
+#[test]
 fn the_exit_code_is_what_the_failures_agree_on() {
     let world = three();
     // One after the other, each counts those before it.
