@@ -12,7 +12,10 @@ fn the_client_is_generated_from_the_proto() {
 
 #[test]
 fn the_server_of_the_tests_is_generated_from_the_proto() {
-    check("tests/cri/fake/generated.rs", |builder| builder.build_client(false).build_server(true));
+    // The messages are those of the client.
+    check("tests/cri/fake/generated.rs", |builder| {
+        builder.build_client(false).build_server(true).extern_path(".runtime.v1", "crate::fake::messages")
+    });
 }
 
 fn check(file: &str, sides: impl FnOnce(Builder) -> Builder) {

@@ -4,6 +4,11 @@
     unnameable_types, unreachable_pub, unused_qualifications, reason = "generated")]
 #[rustfmt::skip]
 mod generated;
+#[allow(clippy::all, clippy::pedantic, clippy::allow_attributes_without_reason, dead_code,
+    unnameable_types, unreachable_pub, unused_qualifications, reason = "generated")]
+#[rustfmt::skip]
+#[path = "../../../src/generated.rs"]
+mod messages;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,8 +24,8 @@ use tonic::codegen::BoxStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, async_trait};
 
-pub(crate) use generated::*;
-use runtime_service_server::{RuntimeService, RuntimeServiceServer};
+use generated::runtime_service_server::{RuntimeService, RuntimeServiceServer};
+pub(crate) use messages::*;
 
 /// What a call does instead of an answer.
 #[derive(Clone, Copy, Debug)]
