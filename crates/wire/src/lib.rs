@@ -51,6 +51,7 @@ mod destination;
 #[cfg(any(feature = "client", feature = "server"))]
 mod error;
 #[cfg(any(feature = "client", feature = "server"))]
+#[cfg_attr(test, allow(dead_code, reason = "both sides are in it for tests"))]
 #[allow(
     missing_docs,
     unreachable_pub,

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[rustfmt::skip]
-#[path = "generated/output.rs"]
+#[path = "../src/generated/output.rs"]
 #[allow(dead_code, unused_qualifications, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 mod proto;
 mod support;

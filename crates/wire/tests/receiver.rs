@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[rustfmt::skip]
-#[path = "generated/output.rs"]
+#[path = "../src/generated/output.rs"]
 #[allow(dead_code, unused_qualifications, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 mod proto;
 #[rustfmt::skip]
-#[path = "generated/protobuf.rs"]
+#[path = "../src/generated/protobuf.rs"]
 #[allow(dead_code, unused_qualifications, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 mod protobuf;
 

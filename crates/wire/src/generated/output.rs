@@ -93,7 +93,7 @@ pub struct Ack {
     pub ended: bool,
 }
 /// Generated client implementations.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", test))]
 pub mod output_client {
     #![allow(
         unused_variables,
@@ -203,7 +203,7 @@ pub mod output_client {
     }
 }
 /// Generated server implementations.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", test))]
 pub mod output_server {
     #![allow(
         unused_variables,

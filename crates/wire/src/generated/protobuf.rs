@@ -13,7 +13,7 @@ pub struct Response {
     pub message: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", test))]
 pub mod data_endpoint_client {
     #![allow(
         unused_variables,
@@ -121,7 +121,7 @@ pub mod data_endpoint_client {
     }
 }
 /// Generated server implementations.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", test))]
 pub mod data_endpoint_server {
     #![allow(
         unused_variables,
