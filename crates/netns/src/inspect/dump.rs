@@ -55,13 +55,24 @@ impl Request<'_> {
     ) -> Result<Vec<T>> {
         let socket = netns.run(|| open(self.protocol))?.map_err(|e| self.refused(e))?;
         for sequence in 1..=ATTEMPTS {
-            let mut dump = Dump { request: self, sequence: sequence as u32, found: Vec::new(), is_interrupted: false };
+            let mut dump = Dump::new(self, sequence as u32);
             dump.receive(&socket, &read)?;
             if !dump.is_interrupted {
                 return Ok(dump.found);
             }
         }
         Err(self.error(ErrorKind::Interrupted, "they changed again and again meanwhile"))
+    }
+
+    /// What one datagram tells, as an answer to the first such request.
+    pub(super) fn told<T>(
+        &self,
+        datagram: &[u8],
+        read: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>> {
+        let mut dump = Dump::new(self, 1);
+        dump.take(datagram, &read)?;
+        Ok(dump.found)
     }
 
     fn message(&self, sequence: u32) -> Vec<u8> {
@@ -106,7 +117,11 @@ struct Dump<'a, T> {
     is_interrupted: bool,
 }
 
-impl<T> Dump<'_, T> {
+impl<'a, T> Dump<'a, T> {
+    const fn new(request: &'a Request<'a>, sequence: u32) -> Self {
+        Self { request, sequence, found: Vec::new(), is_interrupted: false }
+    }
+
     fn receive(&mut self, socket: &OwnedFd, read: &impl Fn(&[u8]) -> Result<Option<T>, DecodeError>) -> Result<()> {
         let request = self.request.message(self.sequence);
         sendto(socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
@@ -185,7 +200,7 @@ mod tests {
     /// What a dump has found after a datagram, whether it is over and whether it was interrupted.
     #[track_caller]
     fn check(datagram: &[Vec<u8>], expected: Result<(&[u32], bool, bool), ErrorKind>) {
-        let mut dump = Dump { request: &REQUEST, sequence: 1, found: Vec::new(), is_interrupted: false };
+        let mut dump = Dump::new(&REQUEST, 1);
         let read = |payload: &[u8]| field(payload, 0).map(u32::from_ne_bytes).map(Some);
         let is_over = dump.take(&datagram.concat(), &read).map_err(|e| e.kind());
         let found = is_over.map(|is_over| (dump.found.as_slice(), is_over, dump.is_interrupted));

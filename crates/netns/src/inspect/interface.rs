@@ -136,6 +136,22 @@ pub struct Address {
     pub broadcast: Option<IpAddr>,
 }
 
+pub(super) const LINKS: Request<'_> = Request {
+    what: "interfaces",
+    protocol: ROUTE,
+    kind: constant::GET_LINK,
+    answer: constant::NEW_LINK,
+    body: &[0; constant::LINK_HEADER],
+};
+
+pub(super) const ADDRESSES: Request<'_> = Request {
+    what: "addresses",
+    protocol: ROUTE,
+    kind: constant::GET_ADDRESS,
+    answer: constant::NEW_ADDRESS,
+    body: &[0; constant::ADDRESS_HEADER],
+};
+
 impl Netns {
     /// The network interfaces, in no order.
     ///
@@ -143,14 +159,7 @@ impl Netns {
     ///
     /// If the namespace cannot be entered, or the kernel does not list them.
     pub fn interfaces(&self) -> Result<Vec<Interface>> {
-        let request = Request {
-            what: "interfaces",
-            protocol: ROUTE,
-            kind: constant::GET_LINK,
-            answer: constant::NEW_LINK,
-            body: &[0; constant::LINK_HEADER],
-        };
-        request.dump(self, interface)
+        LINKS.dump(self, interface)
     }
 
     /// The addresses of both families, in no order.
@@ -159,18 +168,11 @@ impl Netns {
     ///
     /// If the namespace cannot be entered, or the kernel does not list them.
     pub fn addresses(&self) -> Result<Vec<Address>> {
-        let request = Request {
-            what: "addresses",
-            protocol: ROUTE,
-            kind: constant::GET_ADDRESS,
-            answer: constant::NEW_ADDRESS,
-            body: &[0; constant::ADDRESS_HEADER],
-        };
-        request.dump(self, interface_address)
+        ADDRESSES.dump(self, interface_address)
     }
 }
 
-fn interface(message: &[u8]) -> Result<Option<Interface>, DecodeError> {
+pub(super) fn interface(message: &[u8]) -> Result<Option<Interface>, DecodeError> {
     let mut interface = Interface {
         index: u32_at(message, 4)?,
         flags: u32_at(message, 8)?,
@@ -224,7 +226,7 @@ fn counters(stats: &[u8]) -> Result<Counters, DecodeError> {
     })
 }
 
-fn interface_address(message: &[u8]) -> Result<Option<Address>, DecodeError> {
+pub(super) fn interface_address(message: &[u8]) -> Result<Option<Address>, DecodeError> {
     if !matches!(u8_at(message, 0)?, AF_INET | AF_INET6) {
         return Ok(None);
     }
@@ -252,10 +254,4 @@ fn interface_address(message: &[u8]) -> Result<Option<Address>, DecodeError> {
         peer: remote.filter(|remote| *remote != address),
         broadcast,
     }))
-}
-
-#[cfg(test)]
-pub(super) fn check(message: &[u8]) {
-    interface(message).ok();
-    interface_address(message).ok();
 }

@@ -45,6 +45,14 @@ pub struct Neighbour {
     pub is_router: bool,
 }
 
+pub(super) const NEIGHBOURS: Request<'_> = Request {
+    what: "neighbours",
+    protocol: ROUTE,
+    kind: constant::GET_NEIGHBOUR,
+    answer: constant::NEW_NEIGHBOUR,
+    body: &[0; constant::HEADER],
+};
+
 impl Netns {
     /// The neighbours of both families, in no order.
     ///
@@ -52,18 +60,11 @@ impl Netns {
     ///
     /// If the namespace cannot be entered, or the kernel does not list them.
     pub fn neighbours(&self) -> Result<Vec<Neighbour>> {
-        let request = Request {
-            what: "neighbours",
-            protocol: ROUTE,
-            kind: constant::GET_NEIGHBOUR,
-            answer: constant::NEW_NEIGHBOUR,
-            body: &[0; constant::HEADER],
-        };
-        request.dump(self, neighbour)
+        NEIGHBOURS.dump(self, neighbour)
     }
 }
 
-fn neighbour(message: &[u8]) -> Result<Option<Neighbour>, DecodeError> {
+pub(super) fn neighbour(message: &[u8]) -> Result<Option<Neighbour>, DecodeError> {
     if !matches!(u8_at(message, 0)?, AF_INET | AF_INET6) {
         return Ok(None);
     }
@@ -84,9 +85,4 @@ fn neighbour(message: &[u8]) -> Result<Option<Neighbour>, DecodeError> {
         state: name(STATES, u16_at(message, 8)?),
         is_router: u8_at(message, 10)? & constant::NTF_ROUTER != 0,
     }))
-}
-
-#[cfg(test)]
-pub(super) fn check(message: &[u8]) {
-    neighbour(message).ok();
 }

@@ -108,20 +108,17 @@ impl Netns {
         for family in [AF_INET, AF_INET6] {
             let mut body = [0; constant::ROUTE_HEADER];
             body[0] = family;
-            let request = Request {
-                what: "routes",
-                protocol: ROUTE,
-                kind: constant::GET_ROUTE,
-                answer: constant::NEW_ROUTE,
-                body: &body,
-            };
-            routes.extend(request.dump(self, route)?);
+            routes.extend(request(&body).dump(self, route)?);
         }
         Ok(routes)
     }
 }
 
-fn route(message: &[u8]) -> Result<Option<Route>, DecodeError> {
+pub(super) const fn request(body: &[u8]) -> Request<'_> {
+    Request { what: "routes", protocol: ROUTE, kind: constant::GET_ROUTE, answer: constant::NEW_ROUTE, body }
+}
+
+pub(super) fn route(message: &[u8]) -> Result<Option<Route>, DecodeError> {
     let nowhere = match u8_at(message, 0)? {
         AF_INET => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         AF_INET6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -190,9 +187,4 @@ impl Hop {
         }
         Ok(())
     }
-}
-
-#[cfg(test)]
-pub(super) fn check(message: &[u8]) {
-    route(message).ok();
 }

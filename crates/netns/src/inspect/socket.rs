@@ -106,29 +106,27 @@ impl Netns {
                 body[..3].copy_from_slice(&[family, number, constant::EXTENSIONS]);
                 // In all states.
                 body[4..8].fill(0xff);
-                let request = Request {
-                    what,
-                    protocol: Some(netlink::SOCK_DIAG),
-                    kind: constant::SOCK_DIAG_BY_FAMILY,
-                    answer: constant::SOCK_DIAG_BY_FAMILY,
-                    body: &body,
-                };
-                found.extend(request.dump(self, |message| socket(protocol, message))?);
+                found.extend(request(what, &body).dump(self, |message| socket(protocol, message))?);
             }
         }
         Ok(each_once(found))
     }
 }
 
+pub(super) const fn request<'a>(what: &'static str, body: &'a [u8]) -> Request<'a> {
+    const KIND: u16 = constant::SOCK_DIAG_BY_FAMILY;
+    Request { what, protocol: Some(netlink::SOCK_DIAG), kind: KIND, answer: KIND, body }
+}
+
 /// The kernel goes on where it was in a table that has changed meanwhile, and may tell of a socket again. It has the same cookie then, also
 /// if it is in another state.
-fn each_once(found: Vec<(u64, Socket)>) -> Vec<Socket> {
+pub(super) fn each_once(found: Vec<(u64, Socket)>) -> Vec<Socket> {
     let mut cookies = HashSet::new();
     found.into_iter().filter(|(cookie, _)| cookies.insert(*cookie)).map(|(_, socket)| socket).collect()
 }
 
 /// With its cookie, which no other socket has.
-fn socket(protocol: Protocol, message: &[u8]) -> Result<Option<(u64, Socket)>, DecodeError> {
+pub(super) fn socket(protocol: Protocol, message: &[u8]) -> Result<Option<(u64, Socket)>, DecodeError> {
     let family = u8_at(message, 0)?;
     let end = |port, address| {
         let port = field(message, port).map(u16::from_be_bytes)?;
@@ -204,11 +202,6 @@ impl fmt::Display for Protocol {
             Self::Udp => "udp",
         })
     }
-}
-
-#[cfg(test)]
-pub(super) fn check(message: &[u8]) {
-    socket(Protocol::Tcp, message).ok();
 }
 
 #[cfg(test)]
