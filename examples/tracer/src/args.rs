@@ -266,6 +266,18 @@ pub(crate) struct ReceiveArgs {
     /// Where to listen. There is no encryption: listen where only the senders reach it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:51001")]
     pub(crate) listen: std::net::SocketAddr,
+    /// How many streams there may be at once; one sender may have half of them
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    pub(crate) max_streams: u16,
+    /// How many files the folder may hold; a stream of `run --stream` has two
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) max_files: u64,
+    /// How long one of them may become, such as 100MiB
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = size)]
+    pub(crate) max_file_size: u64,
+    /// How much of the folder's file system stays free
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    pub(crate) keep_free: u64,
     /// The folder for the files
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,

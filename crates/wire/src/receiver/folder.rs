@@ -10,6 +10,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, open, openat, renameat, 
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
+use super::ReceiverLimits;
+use super::room::Room;
 use super::runs::Turn;
 use crate::{Ended, Ending, Header};
 
@@ -17,37 +19,56 @@ use crate::{Ended, Ending, Header};
 const LONGEST_STEM: usize = 240;
 /// The longest description of a run, in bytes: more than headers may hold.
 const LONGEST_DESCRIPTION: u64 = 1 << 20;
+/// Those of a run: its output and its description.
+const FILES: u64 = 2;
 
 #[derive(Debug)]
-pub(super) struct Folder(OwnedFd);
+pub(super) struct Folder {
+    folder: OwnedFd,
+    room: Arc<Room>,
+}
 
 impl Folder {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, limits: &ReceiverLimits) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(open(path, flags, Mode::empty())?))
+        let folder = open(path, flags, Mode::empty())?;
+        let room = Room::new(folder.try_clone()?, limits.files, limits.free_bytes);
+        Ok(Self { folder, room: Arc::new(room) })
     }
 
     /// A folder in this one, made if it is missing.
     pub(super) fn within(&self, name: &str) -> io::Result<Self> {
-        match mkdirat(&self.0, name, Mode::RWXU) {
+        match mkdirat(&self.folder, name, Mode::RWXU) {
             Err(Errno::EXIST) => {}
             made => made?,
         }
-        fsync(&self.0)?;
+        fsync(&self.folder)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        Ok(Self(openat(&self.0, name, flags, Mode::empty())?))
+        Ok(Self { folder: openat(&self.folder, name, flags, Mode::empty())?, room: Arc::clone(&self.room) })
     }
 
-    /// A regular file to append to, made if it is missing.
-    pub(super) fn append(&self, name: &str) -> io::Result<File> {
-        self.file(name, OFlags::CREATE | OFlags::APPEND | OFlags::RDWR)
+    /// A regular file to append to, made if it is missing and there is room for so many files.
+    pub(super) fn append(&self, name: &str, files: u64) -> io::Result<File> {
+        let how = OFlags::APPEND | OFlags::RDWR;
+        match self.file(name, how) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.room.take_files(files)?;
+                self.file(name, how | OFlags::CREATE)
+            }
+            file => file,
+        }
+    }
+
+    /// What checks that there is room for what is to be appended.
+    pub(super) const fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     fn file(&self, name: &str, how: OFlags) -> io::Result<File> {
         // Should it be a pipe, opening it must not wait.
         let how = how | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let irregular = || io::Error::new(io::ErrorKind::InvalidData, format!("{name} is not a regular file"));
-        let file = match openat(&self.0, name, how, Mode::RUSR | Mode::WUSR) {
+        let file = match openat(&self.folder, name, how, Mode::RUSR | Mode::WUSR) {
             Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(irregular()),
             opened => File::from(opened?),
         };
@@ -55,7 +76,7 @@ impl Folder {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fsync(&self.0)?)
+        Ok(fsync(&self.folder)?)
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Value>> {
@@ -71,14 +92,14 @@ impl Folder {
     /// Replaces a file as a whole.
     fn write(&self, name: &str, value: &Value) -> io::Result<()> {
         let new = format!("{name}.new");
-        match unlinkat(&self.0, &new, AtFlags::empty()) {
+        match unlinkat(&self.folder, &new, AtFlags::empty()) {
             Err(Errno::NOENT) => {}
             removed => removed?,
         }
         let mut file = self.file(&new, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY)?;
         file.write_all(format!("{value}\n").as_bytes())?;
         file.sync_all()?;
-        renameat(&self.0, &new, &self.0, name)?;
+        renameat(&self.folder, &new, &self.folder, name)?;
         self.sync()
     }
 }
@@ -101,25 +122,16 @@ impl RunFiles {
     /// Opens the files of a run, new or begun; everything that is in them is durable then.
     pub(super) fn open(folder: Arc<Folder>, header: &Header, turn: Turn) -> io::Result<Self> {
         let stem = stem(header);
-        let out = folder.append(&format!("{stem}.out"))?;
+        let out = folder.append(&format!("{stem}.out"), FILES)?;
         out.try_lock().map_err(|e| match e {
             TryLockError::WouldBlock => io::Error::other("another receiver is writing the run"),
             TryLockError::Error(e) => e,
         })?;
-        let name = format!("{stem}.json");
-        let new = describe(header);
-        let description = match folder.read(&name)? {
-            Some(mut old) => {
-                let end = old.get_mut("end").map(Value::take);
-                if old != new {
-                    let what = format!("{name} describes another run with the same id");
-                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
-                }
-                old["end"] = end.unwrap_or(Value::Null);
-                old
-            }
+        let description = match described(&folder, header)? {
+            Some(old) => old,
             None => {
-                folder.write(&name, &new)?;
+                let new = describe(header);
+                folder.write(&format!("{stem}.json"), &new)?;
                 new
             }
         };
@@ -138,6 +150,7 @@ impl RunFiles {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.folder.room.check_bytes(bytes.len())?;
         if let Err(error) = self.out.write_all(bytes).and_then(|()| self.out.sync_data()) {
             // What is not durable must not look as if it were when the client comes back: after a failure the kernel
             // may call pages clean that never reached the disk.
@@ -160,6 +173,19 @@ impl RunFiles {
         self.description = ended;
         Ok(())
     }
+}
+
+/// What was said of the run before, and how it ended; an error if that is another run with the same id.
+pub(super) fn described(folder: &Folder, header: &Header) -> io::Result<Option<Value>> {
+    let name = format!("{}.json", stem(header));
+    let Some(mut old) = folder.read(&name)? else { return Ok(None) };
+    let end = old.get_mut("end").map(Value::take);
+    if old != describe(header) {
+        let what = format!("{name} describes another run with the same id");
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
+    old["end"] = end.unwrap_or(Value::Null);
+    Ok(Some(old))
 }
 
 /// What the names of a run's files begin with.

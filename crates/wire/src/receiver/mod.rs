@@ -2,26 +2,34 @@
 
 mod folder;
 mod incoming;
+mod limits;
 mod output;
+mod places;
+mod room;
 mod runs;
+mod sessions;
+mod share;
 mod snoopy;
 
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, stream};
 use prost::Message as _;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use self::folder::Folder;
+use self::incoming::{Peer, Used};
+pub use self::limits::ReceiverLimits;
+use self::places::{Place, Places};
 use self::runs::Runs;
+use self::sessions::{Answers, Sessions};
+use self::share::{Share, Shares};
 use crate::generated::output::message::Kind;
 use crate::generated::output::output_server::{Output, OutputServer};
 use crate::generated::output::{Ack, Message};
@@ -32,39 +40,8 @@ use crate::{Error, ErrorKind, Header, Result};
 
 /// The longest message, in bytes.
 const LONGEST_MESSAGE: usize = 4 << 20;
-/// How often a quiet client is asked whether it is still there, and how long it may take to say so.
-const PING: Duration = Duration::from_secs(30);
 /// How long streams may take to end once the receiver shuts down.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// What bounds a [`Receiver`].
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ReceiverLimits {
-    /// Connections at once: further ones wait. Default 512.
-    pub connections: usize,
-    /// Streams at once, over all connections: further ones are told to come back. Default 256.
-    pub streams: usize,
-    /// Bytes in one file. Default 16 GiB.
-    pub file_bytes: u64,
-    /// How long a new connection may take to begin with HTTP/2. Default 10 s.
-    pub begin: Duration,
-    /// How long a stream may send nothing. An [`Output`](crate::Output) comes back when it has something. A connection
-    /// that is older is closed when it has no streams. Default 1 h.
-    pub idle: Duration,
-}
-
-impl Default for ReceiverLimits {
-    fn default() -> Self {
-        Self {
-            connections: 512,
-            streams: 256,
-            file_bytes: 16 << 30,
-            begin: Duration::from_secs(10),
-            idle: Duration::from_secs(3600),
-        }
-    }
-}
 
 /// Takes the output of tools, in both contracts, into a folder.
 ///
@@ -78,9 +55,12 @@ impl Default for ReceiverLimits {
 /// # Guarantees
 /// Output is acknowledged when it is durable. A receiver that was killed goes on with each run where its file ends.
 ///
+/// What comes from outside is bounded in size, number and time, as [`ReceiverLimits`] says. A client that is there and quiet
+/// is waited for.
+///
 /// # Caveats
-/// Nobody is authenticated, and the number of files is not bounded: give the folder a volume of its own. One
-/// receiver at a time writes a run: another one on the same folder tells clients to come back.
+/// Nobody is authenticated: whoever reaches the receiver can use up what one peer may have. Give the folder a volume of its
+/// own. One receiver at a time writes a run: another one on the same folder tells clients to come back.
 #[derive(Debug)]
 pub struct Receiver {
     shared: Shared,
@@ -90,7 +70,8 @@ pub struct Receiver {
 struct Shared {
     folder: Arc<Folder>,
     runs: Arc<Runs>,
-    streams: Arc<Semaphore>,
+    places: Arc<Places>,
+    shares: Arc<Shares>,
     limits: ReceiverLimits,
 }
 
@@ -100,12 +81,12 @@ impl Receiver {
     /// # Errors
     /// [`ErrorKind::Folder`] if it cannot be opened.
     pub fn new(folder: &Path, limits: ReceiverLimits) -> Result<Self> {
-        let opened = Folder::open(folder).map_err(|e| {
+        let opened = Folder::open(folder, &limits).map_err(|e| {
             let what = format!("cannot use folder {}: make it, and let this user write to it", folder.display());
             Error::new(ErrorKind::Folder, what).because(e)
         })?;
-        let streams = Arc::new(Semaphore::new(limits.streams.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { shared: Shared { folder: Arc::new(opened), runs: Arc::default(), streams, limits } })
+        let (places, shares) = (Places::new(limits.streams, limits.idle), Shares::new(limits.peer_streams));
+        Ok(Self { shared: Shared { folder: Arc::new(opened), runs: Arc::default(), places, shares, limits } })
     }
 
     /// Serves until `shutdown` completes, and then until the streams have ended, which takes at most 10 s: each
@@ -116,15 +97,16 @@ impl Receiver {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<()> {
         let limits = self.shared.limits;
         let (stop, stopping) = watch::channel(false);
-        let service = Service { shared: self.shared, stopping: stopping.clone() };
+        let (sessions, driving) = Sessions::new(limits.stall);
+        let service = Service { shared: self.shared, sessions, stopping: stopping.clone() };
         let serving = Server::builder()
             .max_concurrent_streams(u32::try_from(limits.streams).ok())
-            .max_connection_age(limits.idle)
-            .http2_keepalive_interval(Some(PING))
-            .http2_keepalive_timeout(Some(PING))
+            .max_connection_age(limits.unused)
+            .http2_keepalive_interval(Some(limits.ping))
+            .http2_keepalive_timeout(Some(limits.ping))
             .add_service(OutputServer::new(service.clone()).max_decoding_message_size(LONGEST_MESSAGE))
             .add_service(DataEndpointServer::new(service).max_decoding_message_size(LONGEST_MESSAGE))
-            .serve_with_incoming_shutdown(incoming::connections(listener, limits.connections, limits.begin), async {
+            .serve_with_incoming_shutdown(incoming::connections(listener, &limits), async {
                 shutdown.await;
                 stop.send_replace(true);
             });
@@ -133,6 +115,7 @@ impl Receiver {
                 served.map_err(|e| Error::new(ErrorKind::Serve, "the receiver cannot go on serving").because(e))
             }
             () = async { stopped(stopping).await; sleep(DRAIN).await; } => Ok(()),
+            () = driving => unreachable!("it never ends"),
         }
     }
 
@@ -163,27 +146,53 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 #[derive(Clone, Debug)]
 struct Service {
     shared: Shared,
+    sessions: Sessions,
     stopping: watch::Receiver<bool>,
 }
 
 impl Service {
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.shared.streams)
-            .try_acquire_owned()
-            .map_err(|_full| Status::resource_exhausted("as many streams as this receiver takes are open"))
+    fn admit<M>(&self, request: Request<Streaming<M>>) -> Result<Client<M>, Status> {
+        let full = |what: &str| Status::resource_exhausted(format!("as many streams as {what} are open"));
+        let peer = request.extensions().get::<Peer>().ok_or_else(|| Status::internal("nobody is connected"))?;
+        let share = self.shared.shares.take(peer.address).ok_or_else(|| full("one peer may have"))?;
+        let place = self.shared.places.take().ok_or_else(|| full("this receiver takes"))?;
+        let (used, stopping) = (peer.used(), self.stopping.clone());
+        Ok(Client { messages: request.into_inner(), stopping, place, _used: used, _share: share })
     }
 }
 
-type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
+/// The other end of a stream.
+#[derive(Debug)]
+struct Client<M> {
+    messages: Streaming<M>,
+    stopping: watch::Receiver<bool>,
+    place: Place,
+    _used: Used,
+    _share: Share,
+}
+
+impl<M> Client<M> {
+    /// The next message, however long it takes: HTTP/2's pings say whether the client is there. Cancelling it loses nothing.
+    async fn message(&mut self) -> Result<Option<M>, Status> {
+        let message = tokio::select! { biased;
+            () = stopped(self.stopping.clone()) => return Err(shutting_down()),
+            () = self.place.lost() => {
+                return Err(Status::deadline_exceeded("the stream was idle for long, and its place is another's now"));
+            }
+            message = self.messages.message() => message.map_err(refuse_message)?,
+        };
+        self.place.heard();
+        Ok(message)
+    }
+}
 
 #[tonic::async_trait]
 impl Output for Service {
     type WriteStream = Answers<Ack>;
 
     async fn write(&self, request: Request<Streaming<Message>>) -> Result<Response<Self::WriteStream>, Status> {
-        let permit = self.admit()?;
-        let session = output::Session::new(self.shared.clone(), request.into_inner(), self.stopping.clone());
-        Ok(Response::new(answers(session, permit)))
+        let session = output::Session::new(self.shared.clone(), self.admit(request)?);
+        Ok(Response::new(self.sessions.drive(session).await?))
     }
 }
 
@@ -195,36 +204,20 @@ impl DataEndpoint for Service {
         &self,
         request: Request<Streaming<PodData>>,
     ) -> Result<Response<Self::ExportPodDataStream>, Status> {
-        let permit = self.admit()?;
-        let session = snoopy::Session::new(self.shared.clone(), request.into_inner(), self.stopping.clone());
-        Ok(Response::new(answers(session, permit)))
+        let session = snoopy::Session::new(self.shared.clone(), self.admit(request)?);
+        Ok(Response::new(self.sessions.drive(session).await?))
     }
-}
-
-/// What answers the messages of a stream.
-trait Session: Send + 'static {
-    type Answer: Send;
-
-    /// Handles what comes until there is something to answer; `None` at the stream's end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Self::Answer>, Status>> + Send;
-}
-
-/// The answers of a session, which ends with its first error. The permit is held as long as the stream is.
-fn answers<S: Session>(session: S, permit: OwnedSemaphorePermit) -> Answers<S::Answer> {
-    Box::pin(stream::unfold(Some((session, permit)), async |state| {
-        let (mut session, permit) = state?;
-        match session.next().await.transpose()? {
-            Ok(answer) => Some((Ok(answer), Some((session, permit)))),
-            Err(status) => Some((Err(status), None)),
-        }
-    }))
 }
 
 /// Works on files, which may wait for the disk. It goes on to its end even if the stream does not.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
     // It does not panic: what is left is a runtime that shuts down.
-    done.map_err(|_cancelled| Status::unavailable("the receiver is shutting down"))?.map_err(refuse_file)
+    done.map_err(|_cancelled| shutting_down())?.map_err(refuse_file)
+}
+
+fn shutting_down() -> Status {
+    Status::unavailable("the receiver is shutting down")
 }
 
 /// What a client is told of a file that could not be used: to come back, unless that cannot help.
@@ -232,6 +225,9 @@ fn refuse_file(error: io::Error) -> Status {
     match error.kind() {
         io::ErrorKind::AlreadyExists => Status::already_exists(error.to_string()),
         io::ErrorKind::InvalidData => Status::failed_precondition(error.to_string()),
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => {
+            Status::resource_exhausted(format!("the receiver's folder is full: {error}"))
+        }
         _ => Status::unavailable(format!("the receiver cannot write: {error}")),
     }
 }

@@ -1,28 +1,23 @@
 //! One stream of our own contract.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::folder::RunFiles;
+use super::folder::{self, RunFiles};
 use super::runs::Replaced;
-use super::{Shared, blocking, refuse_message, stopped};
+use super::{Client, Shared, blocking};
 use crate::generated::output::message::Kind;
 use crate::generated::output::{Ack, Chunk, Message};
 use crate::{Ending, Header};
 
-/// How long a client may take to say which run it is.
-const GREETING: Duration = Duration::from_secs(30);
 /// How much is gathered before it is written, if more is there already. Each write is one wait for the disk.
 const BATCH: usize = 1 << 20;
 
 pub(super) struct Session {
     shared: Shared,
-    messages: Streaming<Message>,
-    stopping: watch::Receiver<bool>,
+    client: Client<Message>,
     run: Option<(RunFiles, Replaced)>,
 }
 
@@ -35,12 +30,12 @@ enum Then {
 }
 
 impl Session {
-    pub(super) const fn new(shared: Shared, messages: Streaming<Message>, stopping: watch::Receiver<bool>) -> Self {
-        Self { shared, messages, stopping, run: None }
+    pub(super) const fn new(shared: Shared, client: Client<Message>) -> Self {
+        Self { shared, client, run: None }
     }
 }
 
-impl super::Session for Session {
+impl super::sessions::Session for Session {
     type Answer = Ack;
 
     async fn next(&mut self) -> Result<Option<Ack>, Status> {
@@ -73,16 +68,17 @@ impl super::Session for Session {
 
 impl Session {
     async fn begin(&mut self) -> Result<Ack, Status> {
-        let message = tokio::select! {
-            message = timeout(GREETING, self.messages.message()) => message,
-            () = stopped(self.stopping.clone()) => return Err(shutting_down()),
+        let Ok(message) = timeout(self.shared.limits.begin, self.client.message()).await else {
+            return Err(Status::deadline_exceeded("no header came in time"));
         };
-        let message = message.map_err(|_elapsed| Status::deadline_exceeded("no header came in time"))?;
-        let Some(Kind::Header(header)) = message.map_err(refuse_message)?.and_then(|message| message.kind) else {
+        let Some(Kind::Header(header)) = message?.and_then(|message| message.kind) else {
             return Err(Status::invalid_argument("the first message is no header"));
         };
         let header = Header::from_proto(header).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let (turn, replaced) = self.shared.runs.turn(header.run).await?;
+        // Nobody ends the stream of a run without knowing all that is said of it.
+        let folder = Arc::clone(&self.shared.folder);
+        let header = blocking(move || folder::described(&folder, &header).map(|_description| header)).await?;
+        let (turn, replaced) = self.shared.runs.turn(folder::stem(&header)).await?;
         let folder = Arc::clone(&self.shared.folder);
         let files = blocking(move || RunFiles::open(folder, &header, turn)).await?;
         let ack = Ack { offset: files.length(), ended: files.is_ended() };
@@ -96,18 +92,16 @@ impl Session {
         while batch.len() < BATCH {
             let waits = batch.is_empty();
             let message = tokio::select! { biased;
-                () = stopped(self.stopping.clone()) => return (batch, Then::Refuse(shutting_down())),
                 () = replaced.wait() => {
                     return (batch, Then::Refuse(Status::aborted("a newer stream of the run is there")));
                 }
-                message = timeout(self.shared.limits.idle, self.messages.message()) => message,
+                message = self.client.message() => message,
                 () = std::future::ready(()), if !waits => break,
             };
             let then = match message {
-                Err(_elapsed) => Then::Refuse(Status::deadline_exceeded("the stream was idle for too long")),
-                Ok(Err(status)) => Then::Refuse(refuse_message(status)),
-                Ok(Ok(None)) => Then::Close,
-                Ok(Ok(Some(message))) => self.take(message, files, &mut batch),
+                Err(status) => Then::Refuse(status),
+                Ok(None) => Then::Close,
+                Ok(Some(message)) => self.take(message, files, &mut batch),
             };
             if !matches!(then, Then::More) {
                 return (batch, then);
@@ -138,8 +132,4 @@ impl Session {
             None => invalid("a message of no known kind".to_owned()),
         }
     }
-}
-
-fn shutting_down() -> Status {
-    Status::unavailable("the receiver is shutting down")
 }

@@ -6,15 +6,13 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::timeout;
 use tonic::Status;
 
-use crate::RunId;
-
 /// How long an older stream of a run may take to make room: the longest single write to a disk.
 const TURN: Duration = Duration::from_secs(10);
 
-/// The runs that have a stream, and which of their streams is the newest.
+/// The runs that have a stream, by what the names of their files begin with, and which of their streams is the newest.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
-    open: Mutex<HashMap<RunId, Arc<Run>>>,
+    open: Mutex<HashMap<String, Arc<Run>>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +28,7 @@ struct Run {
 pub(super) struct Turn {
     turn: Option<OwnedMutexGuard<()>>,
     runs: Arc<Runs>,
-    id: RunId,
+    stem: String,
     run: Arc<Run>,
 }
 
@@ -49,23 +47,24 @@ impl Replaced {
 }
 
 impl Runs {
-    fn open(&self) -> MutexGuard<'_, HashMap<RunId, Arc<Run>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Arc<Run>>> {
         // Nothing panics while it is held.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the older stream of the run, if there is one, and waits for its last write.
-    pub(super) async fn turn(self: &Arc<Self>, id: RunId) -> Result<(Turn, Replaced), Status> {
+    pub(super) async fn turn(self: &Arc<Self>, stem: String) -> Result<(Turn, Replaced), Status> {
         let (run, newest, own) = {
             let mut open = self.open();
-            let run =
-                open.entry(id).or_insert_with(|| Arc::new(Run { newest: watch::Sender::new(0), turn: Arc::default() }));
+            let run = open
+                .entry(stem.clone())
+                .or_insert_with(|| Arc::new(Run { newest: watch::Sender::new(0), turn: Arc::default() }));
             run.newest.send_modify(|newest| *newest += 1);
             let newest = run.newest.subscribe();
             let own = *newest.borrow();
             (Arc::clone(run), newest, own)
         };
-        let mut turn = Turn { turn: None, runs: Arc::clone(self), id, run };
+        let mut turn = Turn { turn: None, runs: Arc::clone(self), stem, run };
         let lock = Arc::clone(&turn.run.turn).lock_owned();
         let busy = |_elapsed| Status::unavailable("an older stream of the run is still being written");
         turn.turn = Some(timeout(TURN, lock).await.map_err(busy)?);
@@ -79,7 +78,7 @@ impl Drop for Turn {
         let mut open = self.runs.open();
         // This one and the table's: no other stream has the run, and none can get it meanwhile.
         if Arc::strong_count(&self.run) == 2 {
-            open.remove(&self.id);
+            open.remove(&self.stem);
         }
     }
 }

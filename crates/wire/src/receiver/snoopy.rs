@@ -4,48 +4,42 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio::time::timeout;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::{Shared, blocking, refuse_message, stopped};
+use super::room::Room;
+use super::{Client, Shared, blocking};
 use crate::generated::snoopy::{PodData, Response};
 use crate::name::check_name;
 
 /// The folder in the receiver's, so that no pod's name is the name of a run's file.
-const FOLDER: &str = "snoopy";
+pub(super) const FOLDER: &str = "snoopy";
 
 pub(super) struct Session {
     shared: Shared,
-    messages: Streaming<PodData>,
-    stopping: watch::Receiver<bool>,
+    client: Client<PodData>,
     /// The file that the last message was for.
     open: Option<(String, Arc<File>)>,
 }
 
 impl Session {
-    pub(super) const fn new(shared: Shared, messages: Streaming<PodData>, stopping: watch::Receiver<bool>) -> Self {
-        Self { shared, messages, stopping, open: None }
+    pub(super) const fn new(shared: Shared, client: Client<PodData>) -> Self {
+        Self { shared, client, open: None }
     }
 }
 
-impl super::Session for Session {
+impl super::sessions::Session for Session {
     type Answer = Response;
 
     /// Appends the next message's data and answers it; everything is durable at the stream's end.
     async fn next(&mut self) -> Result<Option<Response>, Status> {
-        let message = tokio::select! { biased;
-            () = stopped(self.stopping.clone()) => return Err(Status::unavailable("the receiver is shutting down")),
-            message = timeout(self.shared.limits.idle, self.messages.message()) => message,
-        };
-        let message = message.map_err(|_elapsed| Status::deadline_exceeded("the stream was idle for too long"))?;
-        let Some(PodData { name, data }) = message.map_err(refuse_message)? else {
+        let Some(PodData { name, data }) = self.client.message().await? else {
             self.close().await?;
             return Ok(None);
         };
         let file = self.file(&name).await?;
         let most = self.shared.limits.file_bytes;
-        if !blocking(move || append(&file, &data, most)).await? {
+        let room = Arc::clone(self.shared.folder.room());
+        if !blocking(move || append(&file, &data, most, &room)).await? {
             return Err(Status::out_of_range(format!("a pod's file has at most {most} bytes here")));
         }
         Ok(Some(Response { message: format!("Received data for pod {name}") }))
@@ -62,7 +56,7 @@ impl Session {
         check_name("pod", name).map_err(|e| Status::invalid_argument(e.to_string()))?;
         self.close().await?;
         let (folder, owned) = (Arc::clone(&self.shared.folder), name.to_owned());
-        let file = Arc::new(blocking(move || folder.within(FOLDER)?.append(&owned)).await?);
+        let file = Arc::new(blocking(move || folder.within(FOLDER)?.append(&owned, 1)).await?);
         self.open = Some((name.to_owned(), Arc::clone(&file)));
         Ok(file)
     }
@@ -76,7 +70,8 @@ impl Session {
 }
 
 /// Appends the data as a whole, whoever else appends; `false` if the file would be too long.
-fn append(file: &File, data: &[u8], most: u64) -> io::Result<bool> {
+fn append(file: &File, data: &[u8], most: u64, room: &Room) -> io::Result<bool> {
+    room.check_bytes(data.len())?;
     file.lock()?;
     let length = file.metadata()?.len();
     let fits = length.saturating_add(data.len() as u64) <= most;
