@@ -12,8 +12,8 @@ from stage import SERVES, tshark
 from bed import Tracker, wait_until
 
 # The ledger cannot know yet that the last that is known of an address still holds for a packet of this moment.
-LIVE = re.compile(r"^(\S+) (?:is|is presumably|was last) pod (\S+) on \S+( \(this late, nothing is recorded yet\))?$")
-CERTAIN = re.compile(r"^(\S+) is pod (\S+) on \S+$")
+LIVE = re.compile(r"^podtrail: (\S+) (?:is|is presumably|was last) pod (\S+) on \S+( \(this late, nothing is recorded yet\))?$")
+CERTAIN = re.compile(r"^podtrail: (\S+) is pod (\S+) on \S+$")
 SURE = 7  # seconds, after which the tracker has asked the API server again whether a pod is there
 
 

@@ -85,7 +85,7 @@ proptest! {
         let bytes = write(&packets);
         prop_assert_eq!(read(&bytes), packets);
         let mut copy = Vec::new();
-        annotate(&*bytes, &mut copy, |_, _, _| [""; 0]).unwrap();
+        annotate(&*bytes, &mut copy, |_, _, _, _| {}).unwrap();
         prop_assert_eq!(copy, bytes);
     }
 
@@ -175,18 +175,23 @@ fn comments_are_added_and_all_else_is_kept() {
         };
         let mut asked = Vec::new();
         let mut once = Vec::new();
-        let done = annotate(&*build(4711, ""), &mut once, |time, source, destination| {
+        let done = annotate(&*build(4711, ""), &mut once, |time, source, destination, comments| {
             asked.push((time, source, destination));
-            ["src=demo/web", "kept"]
+            comments.add("src=demo/web");
+            comments.add("kept");
         });
         let done = done.unwrap();
-        assert_eq!((done.packets, done.commented), (2, 1));
+        assert_eq!((done.packets, done.changed), (2, 1));
         let [source, destination] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse::<IpAddr>().unwrap());
         assert_eq!(asked, [(7, source, destination)]);
         assert_eq!(once, build(u64::MAX, "src=demo/web"));
         let mut twice = Vec::new();
-        annotate(&*once, &mut twice, |_, _, _| ["src=demo/web"]).unwrap();
+        annotate(&*once, &mut twice, |_, _, _, comments| comments.add("src=demo/web")).unwrap();
         assert_eq!(twice, once);
+        // And taken away again, with all else as it was.
+        let mut back = Vec::new();
+        annotate(&*once, &mut back, |_, _, _, comments| comments.retain(|comment| comment == "kept")).unwrap();
+        assert_eq!(back, build(u64::MAX, ""));
     }
 }
 
@@ -233,9 +238,9 @@ fn a_pcap_is_read_in_both_orders_with_both_stamps() {
             let record = [blocks.words(&[1_700_000_000, fraction, length, 99]), FRAME.to_vec()].concat();
             let pcap = [parts.concat(), record.clone(), record].concat();
             let mut copy = Vec::new();
-            annotate(&*pcap, &mut copy, |time, source, _| {
+            annotate(&*pcap, &mut copy, |time, source, _, comments| {
                 assert_eq!(time, 1_700_000_000_123_456_000);
-                [format!("from {source}")]
+                comments.add(format!("from {source}"));
             })
             .unwrap();
             let mut reader = PcapngReader::new(&*copy);
@@ -248,7 +253,7 @@ fn a_pcap_is_read_in_both_orders_with_both_stamps() {
                 packets += 1;
             }
             assert_eq!(packets, 2);
-            let cut = annotate(&pcap[..pcap.len() - 1], Vec::new(), |_, _, _| [""; 0]).unwrap_err();
+            let cut = annotate(&pcap[..pcap.len() - 1], Vec::new(), |_, _, _, _| {}).unwrap_err();
             assert_eq!(cut.kind(), ErrorKind::Damaged);
         }
     }

@@ -20,16 +20,16 @@ pub(crate) fn annotate(args: &AnnotateArgs) -> Result<(), Failure> {
     let input = input(&args.input)?;
     check_apart(args)?;
     let mut output = BufWriter::with_capacity(1 << 18, Output { path: &args.output, opened: None });
-    let mut failed = None;
-    let done = copy(input, &mut output, |time, source, destination| {
+    let (mut named, mut failed) = (0_u64, None);
+    let done = copy(input, &mut output, |time, source, destination, comments| {
         // What no calendar has, no ledger has.
-        let Some(at) = i64::try_from(time).ok().map(Timestamp::from_nanosecond) else { return Vec::new() };
-        match owners.comments(at, [source, destination]) {
-            Ok(comments) => comments,
-            Err(e) => {
-                failed.get_or_insert(e);
-                Vec::new()
+        let Some(at) = i64::try_from(time).ok().map(Timestamp::from_nanosecond) else { return };
+        match owners.said(at, [source, destination]) {
+            Ok(said) => {
+                named += u64::from(!said.is_empty());
+                said.into_iter().for_each(|said| said.put(comments));
             }
+            Err(e) => drop(failed.get_or_insert(e)),
         }
     });
     let done = done.with_context(|| format!("cannot annotate {}", args.input.display()))?;
@@ -37,7 +37,7 @@ pub(crate) fn annotate(args: &AnnotateArgs) -> Result<(), Failure> {
     if let Some(e) = failed {
         return Err(Failure::unavailable(anyhow::Error::new(e).context(ledger())));
     }
-    say(&format!("{} packets, {} of them with the names of pods", done.packets, done.commented));
+    say(&format!("{} packets, {} of them with the names of pods", done.packets, named));
     Ok(())
 }
 

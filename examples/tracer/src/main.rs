@@ -14,6 +14,7 @@ mod pods;
 mod receive;
 mod request;
 mod run;
+mod said;
 mod stream;
 mod terminal;
 mod tool;

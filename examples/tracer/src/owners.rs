@@ -1,13 +1,14 @@
-//! Which pods held the addresses of packets, in words.
+//! Which pods held the addresses of packets.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use podtrail_event::{Claim, Subject, Timestamp};
-use podtrail_ledger::{Answer, Error, Store, Timeline, Uncovered};
+use podtrail_event::Timestamp;
+use podtrail_ledger::{Error, Store, Timeline};
+
+use crate::said::Said;
 
 /// How many addresses are known at a time.
 const ADDRESSES: usize = 100_000;
@@ -31,16 +32,16 @@ impl Owners {
     ///
     /// # Errors
     /// If the ledger cannot be read.
-    pub(crate) fn comments(&mut self, at: Timestamp, addresses: [IpAddr; 2]) -> Result<Vec<String>, Error> {
-        let mut comments = Vec::new();
+    pub(crate) fn said(&mut self, at: Timestamp, addresses: [IpAddr; 2]) -> Result<Vec<Said>, Error> {
+        let mut said = Vec::new();
         for ip in addresses {
             let timeline = self.timeline(ip, at)?;
             if !timeline.is_empty() {
-                comments.push(words(ip, &timeline.owner(at)));
+                said.push(Said::new(ip, &timeline.owner(at)));
             }
         }
-        comments.dedup();
-        Ok(comments)
+        said.dedup();
+        Ok(said)
     }
 
     fn timeline(&mut self, ip: IpAddr, at: Timestamp) -> Result<&Timeline, Error> {
@@ -57,35 +58,4 @@ impl Owners {
         }
         Ok(&self.known[&ip].0)
     }
-}
-
-/// An answer in a line: what is not certain says so.
-fn words(ip: IpAddr, answer: &Answer<&Claim>) -> String {
-    let mut words = format!("{ip} ");
-    let one = |claim: &Claim| {
-        let (kind, title) = match claim.subject {
-            Subject::Pod => ("pod", format!("{}/{}", claim.namespace, claim.name)),
-            Subject::Node => ("node", claim.name.clone()),
-        };
-        let node = if claim.node.is_empty() || claim.subject == Subject::Node {
-            String::new()
-        } else {
-            format!(" on {}", claim.node)
-        };
-        format!("{kind} {title}{node}")
-    };
-    let any = |claims: &[&Claim]| claims.iter().map(|claim| one(claim)).collect::<Vec<_>>().join(" or ");
-    let said = match answer {
-        Answer::Certain(claim) => write!(words, "is {}", one(claim)),
-        Answer::Presumed(claim) => write!(words, "is presumably {}", one(claim)),
-        Answer::Ambiguous(claims) => write!(words, "is {} or nobody", any(claims)),
-        Answer::Nobody => write!(words, "is nobody's"),
-        Answer::Unknown(Uncovered::NotYet, claims) if !claims.is_empty() => {
-            write!(words, "was last {} (this late, nothing is recorded yet)", any(claims))
-        }
-        Answer::Unknown(_, claims) if claims.is_empty() => write!(words, "is not known: nobody watched"),
-        Answer::Unknown(_, claims) => write!(words, "is not known: nobody watched; it may be {}", any(claims)),
-    };
-    said.expect("a String takes all that is written");
-    words
 }

@@ -3,7 +3,7 @@
 //! - [`Capture`] reads the packets of a namespace, which needs `CAP_NET_RAW` in it. A [`Filter`] is libpcap's, which is loaded when
 //!   there is one, and not linked.
 //! - [`PcapngWriter`] and [`Recorder`] write pcapng, [`PcapngReader`] reads it and classic pcap, and [`annotate`] gives the packets
-//!   of a file comments.
+//!   of a file other comments.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -52,7 +52,8 @@ mod ring;
 pub use endpoints::endpoints;
 pub use packet::{Direction, Interface, LinkType, Packet};
 pub use pcapng::{
-    Annotated, Contents, InterfaceInfo, Options, PcapngBlock, PcapngReader, PcapngWriter, SectionInfo, annotate,
+    Annotated, Comments, Contents, InterfaceInfo, Options, PcapngBlock, PcapngReader, PcapngWriter, SectionInfo,
+    annotate,
 };
 pub use stats::CaptureStats;
 

@@ -162,5 +162,6 @@ impl Inner {
 fn comments(owners: Option<&mut Owners>, packet: &Packet<'_>) -> anyhow::Result<Vec<String>> {
     let (Some(owners), Some((source, destination))) = (owners, packet.endpoints()) else { return Ok(Vec::new()) };
     let at = Timestamp::from_nanosecond(packet.time);
-    owners.comments(at, [source, destination]).context("cannot read the ledger")
+    let said = owners.said(at, [source, destination]).context("cannot read the ledger")?;
+    Ok(said.into_iter().map(|said| said.text).collect())
 }

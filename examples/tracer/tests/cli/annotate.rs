@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use podtrail_event::{Cluster, Pod, Subject, Timestamp};
@@ -70,13 +70,13 @@ fn ledger(path: &Path) {
 
 /// When packets passed, and what is to be said of them.
 const PACKETS: [(i64, &[&str]); 7] = [
-    (-50, &["10.244.0.17 is not known: nobody watched"]),
-    (5, &["10.244.0.17 is nobody's"]),
-    (30, &["10.244.0.17 is pod shop/web-1 on node-0"]),
-    (62, &["10.244.0.17 is pod shop/web-1 on node-0 or nobody"]),
-    (100, &["10.244.0.17 is pod shop/web-2 on node-0"]),
-    (400, &["10.244.0.17 is presumably pod shop/web-2 on node-0"]),
-    (700, &["10.244.0.17 was last pod shop/web-2 on node-0 (this late, nothing is recorded yet)"]),
+    (-50, &["podtrail: 10.244.0.17 is not known: nobody watched"]),
+    (5, &["podtrail: 10.244.0.17 is nobody's"]),
+    (30, &["podtrail: 10.244.0.17 is pod shop/web-1 on node-0"]),
+    (62, &["podtrail: 10.244.0.17 is pod shop/web-1 on node-0 or nobody"]),
+    (100, &["podtrail: 10.244.0.17 is pod shop/web-2 on node-0"]),
+    (400, &["podtrail: 10.244.0.17 is presumably pod shop/web-2 on node-0"]),
+    (700, &["podtrail: 10.244.0.17 was last pod shop/web-2 on node-0 (this late, nothing is recorded yet)"]),
 ];
 
 fn frame() -> Vec<u8> {
@@ -89,12 +89,13 @@ fn frame() -> Vec<u8> {
     frame
 }
 
-fn capture(path: &Path) {
+/// With these comments on each packet.
+fn capture(path: &Path, comments: &[&str]) {
     let mut writer = PcapngWriter::new(File::create(path).unwrap(), &SectionInfo::default()).unwrap();
     writer.interface(&InterfaceInfo::new(Interface::new(1, "eth0", Some(LinkType::ETHERNET)))).unwrap();
     for (at, _) in PACKETS {
         let frame = frame();
-        writer.packet(&Packet::new(t(at).as_nanosecond(), 1, LinkType::ETHERNET, &frame), [""; 0]).unwrap();
+        writer.packet(&Packet::new(t(at).as_nanosecond(), 1, LinkType::ETHERNET, &frame), comments).unwrap();
     }
     writer.flush().unwrap();
 }
@@ -115,7 +116,7 @@ fn comments(bytes: &[u8]) -> Vec<Vec<String>> {
 fn place() -> (TempDir, impl Fn(&str) -> String) {
     let home = tempfile::tempdir().unwrap();
     ledger(&home.path().join("ledger.db"));
-    capture(&home.path().join("in.pcapng"));
+    capture(&home.path().join("in.pcapng"), &[]);
     let folder = home.path().to_str().unwrap().to_owned();
     (home, move |name| format!("{folder}/{name}"))
 }
@@ -136,6 +137,43 @@ fn a_packet_has_the_pod_that_held_its_address_then() {
     let args = ["annotate", &path("in.pcapng"), "--ledger", &path("ledger.db"), "--network", "blue"];
     let said = ask(&mut tracer(args));
     assert_eq!((said.code, comments(&said.out)), (Some(0), vec![Vec::<String>::new(); PACKETS.len()]));
+}
+
+#[test]
+fn what_was_said_while_it_was_captured_gives_way_to_what_is_known_later_and_others_words_do_not() {
+    const LATE: &str = "podtrail: 10.244.0.17 was last pod shop/web-0 on node-0 (this late, nothing is recorded yet)";
+    const THEIRS: &str = "10.244.0.17 is pod shop/web-0 on node-0";
+    let (home, path) = place();
+    capture(&home.path().join("live.pcapng"), &[LATE, THEIRS]);
+    let annotate =
+        |from: &str, to: &str| ask(&mut tracer(["annotate", &path(from), &path(to), "--ledger", &path("ledger.db")]));
+    let words = format!("{} packets, {} of them with the names of pods\n", PACKETS.len(), PACKETS.len());
+    assert_eq!(annotate("live.pcapng", "once.pcapng").all(), (Some(0), "", &*words));
+    assert_eq!(annotate("once.pcapng", "twice.pcapng").all(), (Some(0), "", &*words));
+    let once = fs::read(path("once.pcapng")).unwrap();
+    // Of a time that nobody watched, the capture itself knew more.
+    let expected = |(_, words): (i64, &[&'static str])| match words {
+        [word] if word.ends_with("nobody watched") => vec![LATE, THEIRS],
+        words => [&[THEIRS], words].concat(),
+    };
+    assert_eq!(comments(&once), PACKETS.map(expected));
+    assert!(fs::read(path("twice.pcapng")).unwrap() == once);
+    shown(&path("once.pcapng"), THEIRS);
+}
+
+/// That Wireshark's own reader shows each packet's words and these, and nothing else, without complaint.
+fn shown(file: &str, theirs: &str) {
+    let fields = ["-T", "fields", "-E", "aggregator=|", "-e", "frame.comment"];
+    let Ok(tshark) = Command::new("tshark").args(["-r", file]).args(fields).output() else {
+        eprintln!("skipped in part: no tshark");
+        return;
+    };
+    let complaints = String::from_utf8_lossy(&tshark.stderr)
+        .replace("Running as user \"root\" and group \"root\". This could be dangerous.", "");
+    assert!(tshark.status.success() && complaints.trim().is_empty(), "{complaints}");
+    let lines = String::from_utf8(tshark.stdout).unwrap();
+    let expected: Vec<_> = PACKETS[1..].iter().map(|(_, words)| format!("{theirs}|{}", words[0])).collect();
+    assert_eq!(lines.lines().skip(1).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use super::block::{Contents, PcapngBlock};
 use super::format;
-use super::options::OptionWriter;
+use super::options::{OptionWriter, Options};
 use super::reader::PcapngReader;
 use super::writer::write_block;
 use crate::Result;
@@ -15,52 +15,100 @@ use crate::capture::endpoints;
 pub struct Annotated {
     /// How many packets there were.
     pub packets: u64,
-    /// How many of them got comments.
-    pub commented: u64,
+    /// How many of them have other comments now.
+    pub changed: u64,
 }
 
-/// Copies a capture, pcapng or pcap, to pcapng with comments on its packets.
+/// The comments of a packet, as they are to be.
+#[derive(Clone, Debug)]
+pub struct Comments<'a> {
+    /// Those that it had and that are text, and whether they stay.
+    had: Vec<(&'a str, bool)>,
+    added: Vec<String>,
+}
+
+impl<'a> Comments<'a> {
+    fn of(options: Options<'a>) -> Self {
+        Self { had: options.comments().map(|comment| (comment, true)).collect(), added: Vec::new() }
+    }
+
+    /// The comments, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let had = self.had.iter().filter(|(_, stays)| *stays).map(|(comment, _)| *comment);
+        had.chain(self.added.iter().map(String::as_str))
+    }
+
+    /// Takes away those that are not to be kept.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        for (comment, stays) in &mut self.had {
+            *stays = *stays && keep(comment);
+        }
+        self.added.retain(|comment| keep(comment));
+    }
+
+    /// Adds one behind them, unless it is there already.
+    pub fn add(&mut self, comment: impl Into<String>) {
+        let comment = comment.into();
+        if !self.iter().any(|there| there == comment) {
+            self.added.push(comment);
+        }
+    }
+
+    fn are_changed(&self) -> bool {
+        !self.added.is_empty() || self.had.iter().any(|(_, stays)| !stays)
+    }
+
+    /// All options of the packet, with these comments.
+    fn write(&self, mut options: Options<'_>, to: &mut OptionWriter) -> Result<()> {
+        let mut had = self.had.iter();
+        while let Some((option, bytes)) = options.next_whole() {
+            let stays = Options::comment(option).is_none() || had.next().is_none_or(|(_, stays)| *stays);
+            if stays {
+                to.copy(bytes);
+            }
+        }
+        // What is there already may be longer than what may be added.
+        let mut added = OptionWriter::default();
+        added.in_order(options.is_big_endian());
+        to.copy(added.put_comments(&self.added)?.bytes());
+        Ok(())
+    }
+}
+
+/// Copies a capture, pcapng or pcap, to pcapng with other comments on its packets.
 ///
-/// `comments` is asked with the time of a packet (nanoseconds since 1970-01-01 UTC), its source and its destination, as [`endpoints`] finds
-/// them. A comment that a packet has already is not added again. All else stays as it is: every block, every option, the
-/// byte order; but a section says no longer how long it is. Simple Packet Blocks, which have neither time nor comments, are copied.
+/// `change` is given the time of a packet (nanoseconds since 1970-01-01 UTC), its source and its destination, as [`endpoints`] finds
+/// them, and its comments. All else stays as it is: every block, every option, the byte order, and comments that are no text; but a
+/// section says no longer how long it is. Simple Packet Blocks, which have neither time nor comments, are copied.
 ///
 /// # Errors
 ///
 /// If the input fails or is damaged, the output fails, or comments are too long for a block. What was copied until then is whole.
-pub fn annotate<R: Read, W: Write, I: IntoIterator<Item: AsRef<str>>>(
+pub fn annotate<R: Read, W: Write>(
     input: R,
     mut output: W,
-    mut comments: impl FnMut(i128, IpAddr, IpAddr) -> I,
+    mut change: impl FnMut(i128, IpAddr, IpAddr, &mut Comments<'_>),
 ) -> Result<Annotated> {
     let mut annotated = Annotated::default();
     let mut reader = PcapngReader::new(input);
-    let mut added = OptionWriter::default();
+    let mut changed = OptionWriter::default();
     while let Some(block) = reader.next()? {
         match &block.contents {
             Contents::Section { .. } => copy_section(&mut output, &block)?,
-            Contents::Packet { time: Some(time), link_type, data, options, .. } => {
+            Contents::Packet { time, link_type, data, options, .. } => {
                 annotated.packets += 1;
-                added.clear().in_order(block.is_big_endian);
-                if let Some((source, destination)) = endpoints(*link_type, data) {
-                    for comment in comments(*time, source, destination) {
-                        if !options.clone().comments().any(|present| present == comment.as_ref()) {
-                            added.put_comments([comment])?;
-                        }
-                    }
+                let mut comments = Comments::of(options.clone());
+                if let (Some(time), Some((source, destination))) = (time, endpoints(*link_type, data)) {
+                    change(*time, source, destination, &mut comments);
                 }
-                if added.is_empty() {
+                if !comments.are_changed() {
                     copy(&mut output, &block)?;
                     continue;
                 }
-                annotated.commented += 1;
+                annotated.changed += 1;
                 let before = &block.body[..block.body.len() - options.len()];
-                let own = [options.before_end(), added.finish()].concat();
-                write_block(&mut output, block.is_big_endian, block.kind, &[], before, &own)?;
-            }
-            Contents::Packet { .. } => {
-                annotated.packets += 1;
-                copy(&mut output, &block)?;
+                comments.write(options.clone(), changed.clear())?;
+                write_block(&mut output, block.is_big_endian, block.kind, &[], before, changed.finish())?;
             }
             _ => copy(&mut output, &block)?,
         }

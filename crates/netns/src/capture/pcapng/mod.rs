@@ -7,7 +7,7 @@ mod options;
 mod reader;
 mod writer;
 
-pub use annotate::{Annotated, annotate};
+pub use annotate::{Annotated, Comments, annotate};
 pub use block::{Contents, PcapngBlock};
 pub use options::Options;
 pub use reader::PcapngReader;

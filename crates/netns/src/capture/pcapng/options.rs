@@ -43,8 +43,13 @@ impl OptionWriter {
         Ok(self)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// Puts options that were read, as they were.
+    pub(super) fn copy(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// With the option that ends them, if there are any.
@@ -71,7 +76,12 @@ impl<'a> Options<'a> {
 
     /// The comments that are text.
     pub fn comments(self) -> impl Iterator<Item = &'a str> {
-        self.filter(|&(code, _)| code == COMMENT).filter_map(|(_, value)| str::from_utf8(value).ok())
+        self.filter_map(Self::comment)
+    }
+
+    /// The comment that an option is, if it is one and text.
+    pub(super) fn comment((code, value): (u16, &'a [u8])) -> Option<&'a str> {
+        str::from_utf8(value).ok().filter(|_| code == COMMENT)
     }
 
     /// The bytes of them that have not been read, and of what is behind them.
@@ -79,11 +89,15 @@ impl<'a> Options<'a> {
         self.rest.len()
     }
 
-    /// Their bytes without the option that ends them.
-    pub(super) fn before_end(&self) -> &'a [u8] {
-        let mut end = self.clone();
-        while end.next().is_some() {}
-        &self.rest[..self.rest.len() - end.rest.len()]
+    pub(super) const fn is_big_endian(&self) -> bool {
+        self.is_big_endian
+    }
+
+    /// The next option, and all of its bytes.
+    pub(super) fn next_whole(&mut self) -> Option<(<Self as Iterator>::Item, &'a [u8])> {
+        let before = self.rest;
+        let option = self.next()?;
+        Some((option, &before[..before.len() - self.rest.len()]))
     }
 
     fn half(&self, at: usize) -> Option<u16> {
