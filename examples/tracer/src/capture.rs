@@ -69,8 +69,12 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
         if sources.is_empty() {
             return Err(Failure::unavailable(anyhow!("no pod's packets can be captured")));
         }
-        let record = Arc::new(Record::new(recorder(args)?, args.count));
-        follow(args, &node, sources, record).await
+        // Heard before it can be seen that there is a capture.
+        let shutdown = podtrail_daemon::shutdown_signal().map_err(anyhow::Error::new)?;
+        let mut recorder = recorder(args)?;
+        // Who reads has its beginning, whether or not there are packets.
+        recorder.flush().map_err(Failure::unavailable)?;
+        follow(args, &node, sources, Arc::new(Record::new(recorder, args.count)), shutdown).await
     });
     // A reader that waits for whoever reads the packets would hold up the end.
     runtime.shutdown_background();
@@ -147,10 +151,15 @@ fn owners(args: &CaptureArgs) -> Result<Option<Owners>, Failure> {
 }
 
 /// Reads all of them until they have ended, or it is enough.
-async fn follow(args: &CaptureArgs, node: &Node, sources: Vec<Source>, record: Arc<Record>) -> Result<u8, Failure> {
+async fn follow(
+    args: &CaptureArgs,
+    node: &Node,
+    sources: Vec<Source>,
+    record: Arc<Record>,
+    shutdown: impl Future,
+) -> Result<u8, Failure> {
     let handles: Vec<CaptureHandle> = sources.iter().map(Source::handle).collect();
     let pods: Vec<_> = sources.iter().map(|source| (source.id.clone(), source.pod.clone(), source.handle())).collect();
-    let shutdown = podtrail_daemon::shutdown_signal().map_err(anyhow::Error::new)?;
     let readers = sources.into_iter().map(|mut source| {
         let record = Arc::clone(&record);
         tokio::task::spawn_blocking(move || {
@@ -171,7 +180,7 @@ async fn follow(args: &CaptureArgs, node: &Node, sources: Vec<Source>, record: A
     };
     let ended = tokio::select! {
         ended = &mut readers => Ok(ended),
-        () = shutdown => Err(()),
+        _ = shutdown => Err(()),
         () = enough => Err(()),
         () = record.ended() => Err(()),
         never = watch(node, pods) => never,

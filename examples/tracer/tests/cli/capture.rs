@@ -1,5 +1,7 @@
 //! `capture`: packets of a pod on the fake node, over loopback in a namespace of the test's own.
 
+mod ends;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -67,11 +69,12 @@ fn captured(world: &World, args: &[&str]) -> Said {
     with_traffic(world, || Running::start(&mut capture(world, args)).ends())
 }
 
-/// What is in a file: what is said of each interface (name, description, filter), and the bytes of each packet.
+/// What is in a file: what is said of each interface (name, description, filter; how many were dropped), and the bytes of each packet.
 #[derive(Debug, Default)]
 struct Recorded {
     interfaces: Vec<[String; 3]>,
     packets: Vec<(u32, Vec<u8>)>,
+    dropped: Vec<u64>,
 }
 
 fn recorded(from: impl Read) -> Recorded {
@@ -89,6 +92,10 @@ fn recorded(from: impl Read) -> Recorded {
                 recorded.interfaces.push([text(2), text(3), text(11)]);
             }
             Contents::Packet { interface, data, .. } => recorded.packets.push((interface, data.to_owned())),
+            Contents::Statistics { mut options, .. } => {
+                let dropped = options.find_map(|(code, value)| (code == 5).then_some(value));
+                recorded.dropped.extend(dropped.map(|value| u64::from_le_bytes(value.try_into().unwrap())));
+            }
             _ => {}
         }
     }
