@@ -11,7 +11,7 @@ mod pair;
 mod skip;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -131,7 +131,7 @@ fn what_does_not_fit_into_the_ring_is_counted() {
 #[test]
 fn a_packet_on_loopback_is_captured_once() {
     let Some(pair) = Pair::new() else { return };
-    let socket = pair.here.run(|| std::net::UdpSocket::bind("127.0.0.1:6000").unwrap()).unwrap();
+    let socket = pair.here.run(|| UdpSocket::bind("127.0.0.1:6000").unwrap()).unwrap();
     let mut capture = Capture::open(&pair.here, &CaptureConfig::default()).unwrap();
     socket.send_to(b"one", "127.0.0.1:6000").unwrap();
     let mut captured = Vec::new();
@@ -156,7 +156,7 @@ fn interfaces_are_chosen_by_name_and_later_ones_are_captured_too() {
     ip(&pair.here, "link set late0 up");
     ip(&pair.here, "link set late1 up");
     ip(&pair.here, "neigh add 10.78.0.2 lladdr 02:00:00:00:00:02 dev late0");
-    let socket = pair.here.run(|| std::net::UdpSocket::bind("0.0.0.0:6001").unwrap()).unwrap();
+    let socket = pair.here.run(|| UdpSocket::bind("0.0.0.0:6001").unwrap()).unwrap();
     for to in ["127.0.0.1:6001", "10.78.0.2:6001", "10.77.0.2:6001"] {
         socket.send_to(b"!", to).unwrap();
     }
@@ -185,10 +185,40 @@ fn an_interface_that_goes_away_ends_its_capture() {
     config.interfaces = vec!["gone0".into()];
     let mut capture = Capture::open(&pair.here, &config).unwrap();
     assert!(capture.next(Duration::from_millis(20)).unwrap().is_none(), "it is down, which is no error");
-    ip(&pair.here, "link set gone0 up");
+    for line in ["link set gone0 up", "link set gone1 up", "address add 10.8.8.1/24 dev gone0"] {
+        ip(&pair.here, line);
+    }
+    ip(&pair.here, "neighbour add 10.8.8.2 lladdr 2:0:0:0:0:1 dev gone0");
+    let sender = pair.here.run(|| UdpSocket::bind("10.8.8.1:0").unwrap()).unwrap();
+    sender.send_to(b"last words", "10.8.8.2:5000").unwrap();
     ip(&pair.here, "link del gone0");
-    let ended = (0..100).find_map(|_| capture.next(Duration::from_millis(20)).map(drop).err());
-    assert_eq!(ended.map(|e| e.kind()), Some(ErrorKind::Interface));
+    let mut heard = 0;
+    let ended = (0..100).find_map(|_| match capture.next(Duration::from_millis(20)) {
+        Ok(packets) => {
+            heard += packets.into_iter().flatten().filter(|packet| packet.data.ends_with(b"last words")).count();
+            None
+        }
+        Err(e) => Some(e.kind()),
+    });
+    assert_eq!((ended, heard), (Some(ErrorKind::Interface), 1));
+    assert!(capture.next(PATIENCE).unwrap().is_none() && capture.is_finished());
+}
+
+#[test]
+fn an_interface_that_is_down_when_it_goes_away_ends_its_capture() {
+    let Some(pair) = Pair::new() else { return };
+    ip(&pair.here, "link add gone0 type veth peer name gone1");
+    let mut config = CaptureConfig::default();
+    config.interfaces = vec!["gone0".into()];
+    let mut capture = Capture::open(&pair.here, &config).unwrap();
+    assert!(capture.next(Duration::from_millis(20)).unwrap().is_none());
+    let reader = thread::spawn(move || capture.next(Duration::from_secs(60)).map(drop));
+    // The kernel says nothing to who waits.
+    thread::sleep(Duration::from_millis(100));
+    let deleted = Instant::now();
+    ip(&pair.here, "link del gone0");
+    assert_eq!(reader.join().unwrap().map_err(|e| e.kind()), Err(ErrorKind::Interface));
+    assert!(deleted.elapsed() < PATIENCE, "{:?}", deleted.elapsed());
 }
 
 #[test]
@@ -215,7 +245,7 @@ fn a_stop_is_heard_while_packets_come_faster_than_they_are_read() {
     let mut config = CaptureConfig::default();
     config.ring_size = BLOCKS << 17;
     let mut capture = Capture::open(&pair.here, &config).unwrap();
-    let socket = pair.here.run(|| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let socket = pair.here.run(|| UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
     let (is_over, handle, start) = (AtomicBool::new(false), capture.handle(), Instant::now());
     let (before, after) = thread::scope(|scope| {
         scope.spawn(|| {

@@ -21,6 +21,8 @@ const BLOCK_SIZES: [usize; 2] = [128 << 10, 1 << 20];
 const BLOCK_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 /// The kernel's counters have 32 bits and begin anew when they are read: they are, long before they are full.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether an interface that was down is still there.
+const LOOK: Duration = Duration::from_millis(250);
 /// More interfaces are not named one by one.
 const MAX_INTERFACES: usize = 64;
 
@@ -92,9 +94,13 @@ pub struct Capture {
     interfaces: Vec<Interface>,
     /// The only one that is captured.
     bound: Option<Interface>,
+    /// Whether that was down once.
+    was_down: bool,
     handle: CaptureHandle,
     /// When the rest of what was captured before the stop has been handed over for sure.
     end: Option<Instant>,
+    /// What stopped it, if that was an error.
+    stopped_by: Option<Error>,
     is_finished: bool,
     block_timeout: Duration,
     stats: CaptureStats,
@@ -196,6 +202,8 @@ impl Capture {
             is_lent: false,
             interfaces,
             bound,
+            was_down: false,
+            stopped_by: None,
             handle,
             end: None,
             is_finished: false,
@@ -220,7 +228,7 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// If the only interface that is captured is gone, or the kernel fails.
+    /// If the only interface that is captured is gone, once all that was captured before was handed over; or if the kernel fails.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Packets<'_>>> {
         if std::mem::take(&mut self.is_lent) {
             self.ring.release();
@@ -234,6 +242,7 @@ impl Capture {
         loop {
             // Also where there is always something to read, so that it never waits.
             self.hear_stop()?;
+            self.look_for_interface();
             if self.ring.is_ready() {
                 break;
             }
@@ -241,7 +250,7 @@ impl Capture {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if self.is_finished || left == Some(Duration::ZERO) {
                 self.is_finished |= self.end.is_some_and(|end| end <= Instant::now());
-                return Ok(None);
+                return self.stopped_by.take_if(|_| self.is_finished).map_or(Ok(None), Err);
             }
             self.wait(left)?;
         }
@@ -269,6 +278,7 @@ impl Capture {
 
     /// For a block, for a stop, or until the time is up.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<()> {
+        let timeout = if self.was_down { Some(timeout.map_or(LOOK, |timeout| timeout.min(LOOK))) } else { timeout };
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let ring = self.ring.as_fd();
         let mut polled =
@@ -280,7 +290,10 @@ impl Capture {
             Err(e) => return Err(cannot_capture(e)),
         }
         if polled[0].revents().contains(PollFlags::ERR) {
-            self.check_interface()?;
+            match sockopt::socket_error(&self.ring).map_err(cannot_capture)? {
+                Err(Errno::NETDOWN) => self.was_down = true,
+                other => other.map_err(cannot_capture)?,
+            }
         }
         Ok(())
     }
@@ -289,23 +302,23 @@ impl Capture {
     fn hear_stop(&mut self) -> Result<()> {
         if self.end.is_none() && rustix::io::read(&self.handle.shared.stop, &mut [0; 8]).is_ok() {
             ring::attach(&self.ring, &[take(0)]).map_err(cannot_capture)?;
-            // The kernel looks at a block that is not full this often, and counts in its ticks.
-            self.end = Instant::now().checked_add(2 * self.block_timeout + Duration::from_millis(50));
+            self.settle();
         }
         Ok(())
     }
 
-    /// An interface that goes down may come up again; one that is deleted does not come back.
-    fn check_interface(&self) -> Result<()> {
-        match sockopt::socket_error(&self.ring).map_err(cannot_capture)? {
-            Ok(()) => Ok(()),
-            Err(Errno::NETDOWN) => match &self.bound {
-                Some(bound) if index_to_name(&self.handle.shared.control, bound.index).is_err() => {
-                    Err(Error::new(ErrorKind::Interface, format!("interface {} is gone", bound.name), None))
-                }
-                _ => Ok(()),
-            },
-            Err(e) => Err(cannot_capture(e)),
+    fn settle(&mut self) {
+        // The kernel looks at a block that is not full this often, and counts in its ticks.
+        self.end = Instant::now().checked_add(2 * self.block_timeout + Duration::from_millis(50));
+    }
+
+    /// An interface that goes down may come up again; one that is deleted does not come back. The kernel says only that it goes down.
+    fn look_for_interface(&mut self) {
+        let Some(bound) = self.bound.as_ref().filter(|_| self.was_down && self.end.is_none()) else { return };
+        if index_to_name(&self.handle.shared.control, bound.index).is_err() {
+            let what = format!("interface {} is gone", bound.name);
+            self.stopped_by = Some(Error::new(ErrorKind::Interface, what, None));
+            self.settle();
         }
     }
 }
