@@ -74,6 +74,9 @@ impl Client {
         if again.sandbox.uid != sandbox.sandbox.uid || again.sandbox.created != sandbox.sandbox.created {
             return Err(changed("is another now"));
         }
+        if !again.sandbox.ready {
+            return Err(changed("has stopped"));
+        }
         let still = match by_process {
             Some(_) => {
                 again.info()?.unwrap_or_default().pid.map(Location::Process).ok_or_else(|| changed("has stopped"))

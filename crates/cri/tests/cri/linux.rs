@@ -93,17 +93,19 @@ async fn a_namespace_is_opened_by_a_process_where_its_file_system_is_mounted() {
     }
 }
 
+/// What a runtime says of a path that is not there, and of this process.
+fn not_mounted() -> String {
+    let network = r#"{"type":"network","path":"/nowhere/cni-1"}"#;
+    format!(r#"{{"pid":{},"runtimeSpec":{{"linux":{{"namespaces":[{network}]}}}}}}"#, std::process::id())
+}
+
 #[tokio::test]
 async fn a_path_that_is_not_mounted_is_replaced_by_the_process_where_that_is() {
     let folder = tempfile::tempdir().unwrap();
     let proc = folder.path().join("proc");
     std::os::unix::fs::symlink("/proc", &proc).unwrap();
     let fake = Fake::start();
-    let info = format!(
-        r#"{{"pid":{},"runtimeSpec":{{"linux":{{"namespaces":[{{"type":"network","path":"/nowhere/cni-1"}}]}}}}}}"#,
-        std::process::id()
-    );
-    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", &info)];
+    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", &not_mounted())];
     for (proc, is_there) in [(proc, true), ("/proc".into(), false)] {
         let mut config = Config::default();
         config.proc = proc;
@@ -114,6 +116,23 @@ async fn a_path_that_is_not_mounted_is_replaced_by_the_process_where_that_is() {
             Err(e) => assert!(!is_there && e.kind() == ErrorKind::Namespace, "{e}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_sandbox_that_stops_while_its_process_is_opened_instead_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let proc = folder.path().join("proc");
+    std::os::unix::fs::symlink("/proc", &proc).unwrap();
+    let fake = Fake::start();
+    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", &not_mounted())];
+    let mut config = Config::default();
+    config.proc = proc;
+    let client = fake.client_with(config);
+    let status = client.sandbox_of(&web()).await.unwrap();
+    // The number that the runtime still says may be another process's already.
+    fake.before("PodSandboxStatus", |state| state.sandboxes[0].status().state = 1);
+    let error = client.open_namespace(&status).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SandboxChanged, "{error}");
 }
 
 #[tokio::test]
