@@ -83,6 +83,10 @@ impl Error {
                 Self::caused(ErrorKind::Unsupported, what, said)
             }
             Code::NotFound => Self::caused(ErrorKind::NotFound, format!("{runtime} knows no {object}"), said),
+            // cri-dockerd hands on what Docker says, without a code.
+            Code::Unknown if said.contains("No such container: ") => {
+                Self::caused(ErrorKind::NotFound, format!("{runtime} knows no {object}"), said)
+            }
             Code::Unavailable => {
                 let what = format!("the container runtime at {runtime} is not available");
                 Self::caused(ErrorKind::Unreachable, what, said)
@@ -119,4 +123,23 @@ fn deepest(status: &tonic::Status) -> String {
         deepest = source;
     }
     deepest.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_not_found_at_every_runtime() {
+        let answered =
+            |status| Error::answered("ContainerStatus", "container cc", &"unix:///run/x.sock", status).kind();
+        for said in ["Error: No such container: cc", "Error response from daemon: No such container: cc"] {
+            assert_eq!(answered(Status::unknown(said)), ErrorKind::NotFound, "{said}");
+        }
+        assert_eq!(answered(Status::not_found("an error occurred")), ErrorKind::NotFound);
+        assert_eq!(answered(Status::unknown("failed to inspect")), ErrorKind::Refused);
+        assert_eq!(answered(Status::unavailable("No such container: cc")), ErrorKind::Unreachable);
+    }
 }
