@@ -137,13 +137,33 @@ async fn an_odd_container_costs_no_other() {
 }
 
 #[tokio::test]
-async fn a_pod_without_containers_has_no_namespace_and_no_process_but_no_panic() {
+async fn a_pod_without_containers_has_no_namespace_where_only_they_would_tell_it() {
     let fake = Fake::start();
     let client = fake.client();
-    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", r#"{"pid":0}"#)];
+    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", "")];
     let status = client.sandbox_of(&web()).await.unwrap();
     assert!(client.containers(&status.sandbox).await.unwrap().found.is_empty());
     assert_eq!(client.namespace_of(&status).await.unwrap_err().kind(), ErrorKind::NoNamespace);
+}
+
+#[tokio::test]
+async fn info_that_names_no_namespace_and_process_0_are_no_place() {
+    let fake = Fake::start();
+    let client = fake.client();
+    for info in [
+        "",
+        "{}",
+        r#"{"pid":0}"#,
+        r#"{"pid":null,"runtimeSpec":null,"sandboxMetadata":null}"#,
+        r#"{"runtimeSpec":{"linux":{"namespaces":[]}}}"#,
+        r#"{"pid":0,"runtimeSpec":{"linux":{"namespaces":[{"type":"network"}]}}}"#,
+        r#"{"runtimeSpec":{"linux":{"namespaces":[{"type":"network","path":""}]}}}"#,
+    ] {
+        fake.state().sandboxes = vec![sandbox("aa", "web", "u1", info)];
+        fake.state().containers = vec![("aa".to_owned(), container("c1", "app", info))];
+        let status = client.sandbox_of(&web()).await.unwrap();
+        assert_eq!(client.namespace_of(&status).await.unwrap_err().kind(), ErrorKind::NoNamespace, "{info}");
+    }
 }
 
 #[tokio::test]
