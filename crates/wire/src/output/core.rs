@@ -209,10 +209,12 @@ impl Core {
             self.failures = 0;
             self.since = now;
         }
+        // What was said before is no answer to what is owed.
+        let heard = if offset > self.acknowledged || ended || self.phase == Phase::Greeting { now } else { self.heard };
         self.waiting.drain(..(offset - self.acknowledged) as usize);
         self.acknowledged = offset;
         self.ended = ended;
-        self.heard = now;
+        self.heard = heard;
         if self.phase == Phase::Greeting {
             self.phase = Phase::Streaming;
             self.sent = offset;

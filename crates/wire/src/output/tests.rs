@@ -216,6 +216,18 @@ fn a_silent_connection_is_hung_up_and_patience_ends_after_three() {
 }
 
 #[test]
+fn answers_that_say_nothing_new_are_not_waited_for_for_ever() {
+    let mut core = greeted();
+    core.push(&[1; 10], Duration::ZERO);
+    core.frame(Duration::ZERO).unwrap();
+    for second in 0..15 {
+        core.acknowledge(0, false, second * SECOND).unwrap();
+        assert_eq!((core.deadline(), core.due(second * SECOND)), (Some(15 * SECOND), Due::Nothing));
+    }
+    assert_eq!(core.due(15 * SECOND), Due::HangUp);
+}
+
+#[test]
 fn time_in_which_nobody_looked_does_not_end_patience() {
     let mut core = greeted();
     core.push(&[1; 10], Duration::ZERO);
