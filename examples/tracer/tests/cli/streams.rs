@@ -80,10 +80,14 @@ fn podtracers_long_names_lead_to_a_snoopy_server_as_well() {
 
 /// `tracer receive`, and where it listens.
 fn receive(world: &World, listen: &str) -> (Running, String) {
+    receive_within(world, listen, &[])
+}
+
+fn receive_within(world: &World, listen: &str, limits: &[&str]) -> (Running, String) {
     let log = fs::File::create(world.path("log")).unwrap();
     fs::create_dir_all(world.path("kept")).unwrap();
     let mut command = tracer(["receive", "--listen", listen, &world.text("kept"), "--log-format", "json"]);
-    let mut running = Running::start(&mut command);
+    let mut running = Running::start(command.args(limits));
     let mut from = running.child().stderr.take().unwrap();
     let mut to = log;
     std::thread::spawn(move || std::io::copy(&mut from, &mut to).unwrap());
@@ -153,6 +157,17 @@ fn without_a_receiver_the_tool_does_not_run() {
         let said = ask(&mut world.ours(flags, &["touch", &world.text("ran")]));
         assert_eq!((said.code, said.text(), world.path("ran").exists()), (Some(69), "", false), "{flags:?}");
         assert!(said.err.contains("cannot connect to "), "{}", said.err);
+    }
+}
+
+#[test]
+fn without_room_at_the_receiver_the_tool_does_not_run() {
+    for limits in [["--max-files", "1"], ["--keep-free", "1000000GiB"]] {
+        let world = World::new();
+        let (_receiver, address) = receive_within(&world, "127.0.0.1:0", &limits);
+        let said = ask(&mut world.ours(&["--stream", &address], &["touch", &world.text("ran")]));
+        assert_eq!((said.code, said.text(), world.path("ran").exists()), (Some(69), "", false), "{limits:?}");
+        assert!(said.err.contains("the receiver's folder is full"), "{}", said.err);
     }
 }
 
