@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tonic::Code;
 use tonic::codegen::tokio_stream;
 
+const MOST: usize = usize::MAX;
+
 #[tokio::test]
 async fn what_breaks_the_contract_is_refused_and_no_file_is_touched_elsewhere() {
     let home = tempfile::tempdir().unwrap();
@@ -134,6 +136,17 @@ async fn limits_hold() {
     assert_eq!(answers.message().await.unwrap().unwrap().message, "Received data for pod web-0");
     assert_eq!(answers.message().await.unwrap_err().code(), Code::OutOfRange);
     assert_eq!(fs::read(home.path().join("snoopy/web-0")).unwrap(), b"abc");
+}
+
+#[tokio::test]
+async fn limits_may_be_as_good_as_none() {
+    let home = tempfile::tempdir().unwrap();
+    let mut limits = ReceiverLimits::default();
+    (limits.connections, limits.peer_connections, limits.streams, limits.peer_streams) = (MOST, MOST, MOST, MOST);
+    (limits.files, limits.file_bytes, limits.free_bytes) = (u64::MAX, u64::MAX, 0);
+    (limits.begin, limits.unused, limits.ping) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    (limits.stall, limits.idle) = (Duration::MAX, Duration::MAX);
+    assert_eq!(greeting(listen(home.path(), limits).await).await, Ack::default());
 }
 
 #[tokio::test]

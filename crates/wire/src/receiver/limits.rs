@@ -34,6 +34,17 @@ pub struct ReceiverLimits {
     pub idle: Duration,
 }
 
+impl ReceiverLimits {
+    /// Without times that no clock can add.
+    pub(super) fn sane(mut self) -> Self {
+        const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+        for time in [&mut self.begin, &mut self.unused, &mut self.ping, &mut self.stall, &mut self.idle] {
+            *time = LONGEST.min(*time);
+        }
+        self
+    }
+}
+
 impl Default for ReceiverLimits {
     fn default() -> Self {
         Self {

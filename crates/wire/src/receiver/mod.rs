@@ -85,6 +85,7 @@ impl Receiver {
             let what = format!("cannot use folder {}: make it, and let this user write to it", folder.display());
             Error::new(ErrorKind::Folder, what).because(e)
         })?;
+        let limits = limits.sane();
         let (places, shares) = (Places::new(limits.streams, limits.idle), Shares::new(limits.peer_streams));
         Ok(Self { shared: Shared { folder: Arc::new(opened), runs: Arc::default(), places, shares, limits } })
     }
