@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use podtrail_daemon::Failure;
 use podtrail_event::Timestamp;
+use podtrail_netns::ErrorKind;
 use podtrail_netns::capture::{Capture, CaptureHandle, CaptureStats, InterfaceInfo, Packet, Recorder};
 use tokio::sync::Notify;
 
+use crate::annotate::say;
 use crate::owners::Owners;
 
 /// What all pods are recorded to.
@@ -99,7 +101,15 @@ impl Source {
     pub(super) fn read(&mut self, record: &Record, look: Duration) -> anyhow::Result<()> {
         let handle = self.capture.handle();
         loop {
-            let Some(packets) = self.capture.next(look)? else {
+            let packets = match self.capture.next(look) {
+                // It goes with its pod, which is not the end of the others.
+                Err(e) if e.kind() == ErrorKind::Interface => {
+                    say(&format!("pod {}: {e}", self.pod));
+                    return Ok(());
+                }
+                packets => packets?,
+            };
+            let Some(packets) = packets else {
                 if self.capture.is_finished() {
                     return Ok(());
                 }

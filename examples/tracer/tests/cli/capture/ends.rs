@@ -1,8 +1,9 @@
 //! How captures end, and what is in their files then and before.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rustix::process::Signal;
 use super::{PORT, capture, pod, recorded};
 use crate::fake::{Fault, PodSandboxState};
 use crate::harness::{Running, World, eventually};
+use crate::skip::skip;
 
 /// How many packets are in the file; `None` while a block is not whole.
 fn count(world: &World) -> Option<usize> {
@@ -139,4 +141,44 @@ fn packets_are_in_the_file_when_they_come_and_the_last_that_is_wanted_ends_it() 
     send(&world, 2, 50);
     assert_eq!(running.ends().all(), (Some(0), "", "5 packets captured, 0 dropped for want of room\n"));
     assert_eq!(count(&world), Some(5));
+}
+
+/// A pod with an interface `eth0` of which it sends to nobody; `None`, said aloud, if there can be none.
+fn pod_with_interface() -> Option<World> {
+    let world = pod()?;
+    let lines = ["link add eth0 type veth peer name other", "link set eth0 up", "link set other up"];
+    let done = lines.map(|line| ip(&world, line));
+    if done.contains(&false) {
+        skip("no veth");
+        return None;
+    }
+    assert!(
+        ip(&world, "address add 10.9.9.1/24 dev eth0")
+            && ip(&world, "neighbour add 10.9.9.2 lladdr 2:0:0:0:0:1 dev eth0")
+    );
+    Some(world)
+}
+
+fn ip(world: &World, line: &str) -> bool {
+    world.netns().run(|| Command::new("ip").args(line.split(' ')).status().unwrap().success()).unwrap()
+}
+
+#[test]
+fn an_interface_that_goes_with_its_pod_does_not_end_the_capture_of_others() {
+    let (Some(world), Some(another)) = (pod_with_interface(), pod_with_interface()) else { return };
+    let mut sandbox = another.sandbox("bb", "web-1", "u2");
+    sandbox.status().labels.insert("app".to_owned(), "web".to_owned());
+    world.fake.state().sandboxes.push(sandbox);
+    let args = ["capture", "--local", "-l", "app=web", "-i", "eth0", "-c", "3", "-w", &world.text("out")];
+    let mut running = Running::start(world.tracer(args).arg("udp port 4000"));
+    eventually("the file", || fs::metadata(world.path("out")).is_ok_and(|file| file.len() > 0).then_some(()));
+    assert!(ip(&world, "link del eth0"));
+    let mut line = String::new();
+    let mut err = BufReader::new(running.child().stderr.take().unwrap());
+    err.read_line(&mut line).unwrap();
+    assert_eq!(line, "pod default/web: interface eth0 is gone\n");
+    let sender = another.netns().run(|| UdpSocket::bind(("10.9.9.1", 0)).unwrap()).unwrap();
+    (0..3).for_each(|_| assert_eq!(sender.send_to(b"1", ("10.9.9.2", PORT)).unwrap(), 1));
+    assert_eq!(running.ends().code, Some(0));
+    assert_eq!(count(&world), Some(3));
 }
