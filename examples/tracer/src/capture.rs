@@ -19,6 +19,7 @@ use crate::args::CaptureArgs;
 use crate::owners::Owners;
 use crate::pods::{Entrance, Found, Node};
 use crate::request::Wanted;
+use crate::tool::hang_up;
 use record::{Record, Source};
 
 /// Each has a ring of its own.
@@ -71,10 +72,17 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
         }
         // Heard before it can be seen that there is a capture.
         let shutdown = podtrail_daemon::shutdown_signal().map_err(anyhow::Error::new)?;
+        let hang_up = hang_up().context("cannot handle signals")?;
+        let asked_to_end = async {
+            tokio::select! {
+                () = shutdown => {}
+                () = hang_up => {}
+            }
+        };
         let mut recorder = recorder(args)?;
         // Who reads has its beginning, whether or not there are packets.
         recorder.flush().map_err(Failure::unavailable)?;
-        follow(args, &node, sources, Arc::new(Record::new(recorder, args.count)), shutdown).await
+        follow(args, &node, sources, Arc::new(Record::new(recorder, args.count)), asked_to_end).await
     });
     // A reader that waits for whoever reads the packets would hold up the end.
     runtime.shutdown_background();
@@ -156,7 +164,7 @@ async fn follow(
     node: &Node,
     sources: Vec<Source>,
     record: Arc<Record>,
-    shutdown: impl Future,
+    asked_to_end: impl Future<Output = ()>,
 ) -> Result<u8, Failure> {
     let handles: Vec<CaptureHandle> = sources.iter().map(Source::handle).collect();
     let pods: Vec<_> = sources.iter().map(|source| (source.id.clone(), source.pod.clone(), source.handle())).collect();
@@ -180,7 +188,7 @@ async fn follow(
     };
     let ended = tokio::select! {
         ended = &mut readers => Ok(ended),
-        _ = shutdown => Err(()),
+        () = asked_to_end => Err(()),
         () = enough => Err(()),
         () = record.ended() => Err(()),
         never = watch(node, pods) => never,

@@ -60,9 +60,8 @@ impl Signals {
             (Signal::USR2, SignalKind::user_defined2()),
             (Signal::WINCH, SignalKind::window_change()),
         ];
-        // What was ignored from the start, as by nohup(1), stays so, for the tool too.
-        let ignored = ignored();
-        let passed = passed.into_iter().filter(|(name, _)| ignored >> (name.as_raw() - 1) & 1 == 0);
+        // What was ignored from the start stays so, for the tool too.
+        let passed = passed.into_iter().filter(|(name, _)| !is_ignored(*name));
         let passed = passed.map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>()?;
         Ok(Self { passed, children: signal(SignalKind::child())? })
     }
@@ -88,11 +87,23 @@ impl Signals {
     }
 }
 
-/// The signals that this process ignores: a bit for each, from 1.
-fn ignored() -> u64 {
+/// When this process is hung up on, for what has no tool.
+pub(crate) fn hang_up() -> io::Result<impl Future<Output = ()>> {
+    let listener = if is_ignored(Signal::HUP) { None } else { Some(signal(SignalKind::hangup())?) };
+    Ok(async move {
+        match listener {
+            Some(mut listener) => drop(listener.recv().await),
+            None => std::future::pending().await,
+        }
+    })
+}
+
+/// Whether this process ignores it, as nohup(1) has it.
+fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
 /// The group of a tool's processes: the tool leads it, and its number is the tool's.

@@ -121,6 +121,19 @@ pub(crate) fn tracer(args: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
     command
 }
 
+/// The same, with hang-ups ignored from the start.
+pub(crate) fn nohup(command: &Command) -> Command {
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => nohup.env(name, value),
+            None => nohup.env_remove(name),
+        };
+    }
+    nohup
+}
+
 /// How the program ended, and what it said.
 #[derive(Debug)]
 pub(crate) struct Said {

@@ -1,13 +1,12 @@
 //! The tool's life: signals, the timer, and what it leaves behind.
 
 use std::io::Read as _;
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fake::Fault;
-use crate::harness::{Running, World, ask, eventually, is_alive};
+use crate::harness::{Running, World, ask, eventually, is_alive, nohup};
 
 /// A parent and its child, each of which writes down the signal that it gets.
 const FAMILY: &str = r#"
@@ -149,15 +148,7 @@ fn a_signal_is_heard_while_the_pod_is_looked_up() {
 fn a_hang_up_that_is_ignored_from_the_start_stays_so() {
     let world = World::new();
     let ours = world.ours(&[], &["sh", "-c", "echo $$ > $0/on; exec sleep 1000", &world.text("")]);
-    let mut nohup = Command::new("sh");
-    nohup.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(ours.get_program()).args(ours.get_args());
-    for (name, value) in ours.get_envs() {
-        match value {
-            Some(value) => nohup.env(name, value),
-            None => nohup.env_remove(name),
-        };
-    }
-    let mut running = Running::start(&mut nohup);
+    let mut running = Running::start(&mut nohup(&ours));
     let tool = eventually("the tool", || Some(world.read("on")).filter(|line| line.ends_with('\n')));
     running.signal(Signal::HUP);
     std::thread::sleep(Duration::from_millis(300));

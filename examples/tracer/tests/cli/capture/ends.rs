@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::{PORT, capture, pod, recorded};
 use crate::fake::{Fault, PodSandboxState};
-use crate::harness::{Running, World, eventually};
+use crate::harness::{Running, World, eventually, nohup};
 use crate::skip::skip;
 
 /// How many packets are in the file; `None` while a block is not whole.
@@ -116,7 +116,8 @@ fn a_capture_ends_with_its_pod_and_not_with_its_runtime() {
 #[test]
 fn a_capture_without_packets_ends_by_signal_or_time_and_is_whole() {
     let Some(world) = pod() else { return };
-    for (args, signal) in [(&[][..], Some(Signal::INT)), (&[], Some(Signal::TERM)), (&["-t", "500ms"], None)] {
+    let signals = [Signal::INT, Signal::TERM, Signal::HUP].map(|signal| (&[][..], Some(signal)));
+    for (args, signal) in signals.into_iter().chain([(&["-t", "500ms"][..], None)]) {
         let mut running = start(&world, &[&["-c", "5"], args].concat());
         signal.iter().for_each(|signal| running.signal(*signal));
         assert_eq!(running.ends().all(), (Some(0), "", "0 packets captured, 0 dropped for want of room\n"));
@@ -124,6 +125,18 @@ fn a_capture_without_packets_ends_by_signal_or_time_and_is_whole() {
         assert_eq!(count(&world), Some(0));
         fs::remove_file(world.path("out")).unwrap();
     }
+}
+
+#[test]
+fn a_capture_goes_on_when_hang_ups_are_ignored_from_the_start() {
+    let Some(world) = pod() else { return };
+    let mut running = Running::start(&mut nohup(&capture(&world, &["-w", &world.text("out")])));
+    eventually("the file", || fs::metadata(world.path("out")).is_ok_and(|file| file.len() > 0).then_some(()));
+    running.signal(Signal::HUP);
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(running.child().try_wait().unwrap(), None);
+    running.signal(Signal::TERM);
+    assert_eq!(running.ends().code, Some(0));
 }
 
 #[test]
