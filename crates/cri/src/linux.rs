@@ -78,9 +78,9 @@ impl Client {
             return Err(changed("has stopped"));
         }
         let still = match by_process {
-            Some(_) => {
-                again.info()?.unwrap_or_default().pid.map(Location::Process).ok_or_else(|| changed("has stopped"))
-            }
+            Some(_) => again.info().and_then(|info| {
+                info.unwrap_or_default().pid.map(Location::Process).ok_or_else(|| changed("has stopped"))
+            }),
             None => self.namespace_of(&again).await,
         };
         match still {
@@ -93,7 +93,8 @@ impl Client {
         // A path may have been taken over by a later namespace before it was first opened, and a number by a later process.
         match self.open(&location) {
             Ok(again) if again == netns => Ok(netns),
-            _ => Err(changed("has another network namespace now")),
+            Err(e) if is_shortage(&e) => Err(e),
+            Ok(_) | Err(_) => Err(changed("has another network namespace now")),
         }
     }
 
@@ -211,6 +212,16 @@ impl Client {
     }
 }
 
+/// Whether something could not be opened for want of descriptors, memory or threads, which tells nothing of it.
+fn is_shortage(e: &Error) -> bool {
+    let Some(cause) = std::error::Error::source(e) else { return false };
+    if let Some(e) = cause.downcast_ref::<podtrail_netns::Error>() {
+        return e.kind() == podtrail_netns::ErrorKind::Thread;
+    }
+    let code = cause.downcast_ref().and_then(io::Error::raw_os_error).map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
 /// Whether a process is in a pid namespace below that of `/proc`: `NSpid` of its status is its number in each, down to its own.
 fn is_below(status: &str) -> bool {
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -252,7 +263,19 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_below;
+    use rustix::io::Errno;
+
+    use super::{is_below, is_shortage};
+    use crate::{Error, ErrorKind};
+
+    #[test]
+    fn what_cannot_be_opened_for_want_of_descriptors_has_not_changed() {
+        let failed = |errno: Errno| Error::caused(ErrorKind::Namespace, "x".to_owned(), std::io::Error::from(errno));
+        assert!(is_shortage(&failed(Errno::MFILE)));
+        assert!(!is_shortage(&failed(Errno::NOENT)));
+        assert!(!is_shortage(&failed(Errno::ACCESS)));
+        assert!(!is_shortage(&Error::new(ErrorKind::Namespace, "x".to_owned())));
+    }
 
     #[test]
     fn a_process_of_a_pid_namespace_below_has_several_numbers() {

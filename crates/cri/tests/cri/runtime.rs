@@ -165,13 +165,17 @@ fn id_of_containerds() -> &'static str {
 async fn a_sandbox_that_is_not_ready_or_says_too_much_has_no_namespace() {
     let fake = Fake::start();
     let client = fake.client();
-    let huge = format!(r#"{{"pid":1,"x":"{}"#, "x".repeat(2 << 20));
-    fake.state().sandboxes = vec![sandbox("aa", "web", "u1", CONTAINERD), sandbox("bb", "big", "u2", &huge)];
+    let broken = format!(r#"{{"pid":1,"x":"{}""#, "x".repeat(2 << 20));
+    let big = format!("{broken}}}");
+    let sandboxes = [("aa", CONTAINERD), ("bb", broken.as_str()), ("cc", big.as_str())];
+    fake.state().sandboxes = sandboxes.map(|(id, info)| sandbox(id, id, id, info)).to_vec();
     fake.state().sandboxes[0].status().state = 1;
     for (id, expected) in [("aa", ErrorKind::NotReady), ("bb", ErrorKind::Malformed)] {
         let status = client.sandbox(id).await.unwrap();
         assert_eq!(client.namespace_of(&status).await.unwrap_err().kind(), expected);
     }
+    let status = client.sandbox("cc").await.unwrap();
+    assert_eq!(client.namespace_of(&status).await.unwrap(), Location::Process(1));
     // More than any message may have.
     fake.state().sandboxes[1] = sandbox("bb", "big", "u2", &"x".repeat(17 << 20));
     assert_eq!(client.sandbox("bb").await.unwrap_err().kind(), ErrorKind::Refused);

@@ -8,6 +8,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test that cannot go on fails, and this one says what it did"
 )]
 
@@ -18,6 +19,8 @@ mod fake;
 mod left;
 mod operation;
 mod report;
+#[path = "../../../netns/tests/skip/mod.rs"]
+mod skip;
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -54,9 +57,9 @@ fn what_is_opened_is_never_another_pods_and_nothing_is_left() {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
             let why = String::from_utf8_lossy(&output.stderr);
-            return eprintln!("skipped: namespaces may not be made here: {}", why.trim());
+            return skip::skip(format_args!("namespaces may not be made here: {}", why.trim()));
         }
-        Err(e) => return eprintln!("skipped: no unshare (util-linux): {e}"),
+        Err(e) => return skip::skip(format_args!("no unshare (util-linux): {e}")),
     }
     let status = unshare().arg(std::env::current_exe().unwrap()).args(SELF).env("PODTRAIL_TORTURE", "1").status();
     assert!(status.unwrap().success());
