@@ -28,10 +28,7 @@ use skip::skip;
 
 fn agent(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flow-agent"));
-    for name in ["PODTRAIL_LOG", "RUST_LOG", "PODTRAIL_LOG_FORMAT"] {
-        command.env_remove(name);
-    }
-    command.args(args).stdin(Stdio::null());
+    command.env_clear().args(args).stdin(Stdio::null());
     command
 }
 

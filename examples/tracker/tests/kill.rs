@@ -105,7 +105,7 @@ fn kubeconfig(path: &Path, url: &str) {
 
 fn tracker(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracker"));
-    command.args(args).stdin(Stdio::null()).env_remove("PODTRAIL_LEDGER").env_remove("KUBECONFIG");
+    command.args(args).stdin(Stdio::null()).env_clear();
     command
 }
 

@@ -105,33 +105,25 @@ impl World {
     }
 }
 
-/// The program, with nothing of the test's environment that it heeds.
+/// The program, with nothing of the test's environment but where tools are.
 pub(crate) fn tracer(args: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
-    for name in ["PODTRAIL_LOG", "RUST_LOG", "PODTRAIL_LOG_FORMAT", "PODTRAIL_AUDIT", "PODTRAIL_HOST_ROOT"] {
-        command.env_remove(name);
-    }
-    for name in ["NODE_NAME", "CONTAINER_RUNTIME_ENDPOINT", "KUBECONFIG", "PODTRACER_LOGLEVEL", "SUDO_USER"] {
-        command.env_remove(name);
-    }
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {
-        command.env_remove(name);
-    }
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.args(args).stdin(Stdio::null());
     command
 }
 
 /// The same, with hang-ups ignored from the start.
 pub(crate) fn nohup(command: &Command) -> Command {
-    let mut nohup = Command::new("sh");
-    nohup.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => nohup.env(name, value),
-            None => nohup.env_remove(name),
-        };
-    }
-    nohup
+    under("sh", &["-c", r#"trap "" HUP; exec "$@""#, "sh"], command)
+}
+
+/// The command as the last arguments of another, in the same environment.
+pub(crate) fn under(program: &str, args: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(args).arg(command.get_program()).args(command.get_args());
+    outer.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
 }
 
 /// How the program ended, and what it said.

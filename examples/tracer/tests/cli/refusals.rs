@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::fake::{Fault, NamespaceMode, PodSandboxStatusResponse, container};
-use crate::harness::{World, ask};
+use crate::harness::{World, ask, under};
 use crate::skip::skip;
 
 #[test]
@@ -136,17 +136,8 @@ fn a_tool_that_is_none_is_127_or_126_as_shells_have_it() {
 
 /// The program as root, without a capability or with it alone; `None`, said aloud, if that cannot be made.
 fn with(bounding: &str, command: &Command) -> Option<Command> {
-    let mut setpriv = Command::new("setpriv");
-    setpriv.args(["--inh-caps=-all", &format!("--bounding-set={bounding}")]).arg(command.get_program());
-    setpriv.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => setpriv.env(name, value),
-            None => setpriv.env_remove(name),
-        };
-    }
     match Command::new("setpriv").arg("--version").output() {
-        Ok(_) => Some(setpriv),
+        Ok(_) => Some(under("setpriv", &["--inh-caps=-all", &format!("--bounding-set={bounding}")], command)),
         Err(e) => {
             skip(format!("setpriv: {e}"));
             None

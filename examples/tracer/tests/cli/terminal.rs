@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::harness::{World, eventually};
+use crate::harness::{World, eventually, under};
 use crate::skip::skip;
 
 /// How a tool begins: it waits until it has the terminal, which it is given when it runs. One that reads would be held up until then.
@@ -37,14 +37,7 @@ impl Terminal {
         unlockpt(&ours).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let theirs = rustix::fs::open(ptsname(&ours, Vec::new()).unwrap(), flags, Mode::empty()).unwrap();
-        let mut setsid = Command::new("setsid");
-        setsid.args(["--ctty", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => setsid.env(name, value),
-                None => setsid.env_remove(name),
-            };
-        }
+        let mut setsid = under("setsid", &["--ctty", "sh", "-c", script, "sh"], command);
         let again = || theirs.try_clone().unwrap();
         let shell = match setsid.stdin(again()).stdout(again()).stderr(theirs).spawn() {
             Err(e) => {

@@ -13,16 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// The binary, with nothing of the test's environment that it heeds.
+/// The binary, with nothing of the test's environment.
 pub(crate) fn tracker(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracker"));
-    for name in ["PODTRAIL_LEDGER", "PODTRAIL_LOG", "RUST_LOG", "PODTRAIL_LOG_FORMAT", "KUBECONFIG", "NO_COLOR"] {
-        command.env_remove(name);
-    }
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {
-        command.env_remove(name);
-    }
-    command.args(args).stdin(Stdio::null());
+    command.env_clear().args(args).stdin(Stdio::null());
     command
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn command(netns: &Path, home: &Path, arguments: &[&str]) -> Command 
         command.args(["--interval", "1s"]);
     }
     command.arg("--writer").arg(format!("file:{}", home.join("flows.ndjson").display()));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    command.env_clear().args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
