@@ -239,9 +239,10 @@ fn in_the_background_the_terminal_is_left_to_whom_it_belongs() {
 #[test]
 fn a_tool_that_asks_for_a_password_in_the_background_waits_until_it_has_the_terminal() {
     let world = World::new();
-    // With its echo off, which who is in the background may not have either; and not from standard input.
+    // With its echo off, which who is in the background may not have either; and not from standard input. Nothing is started before
+    // that: a parent cannot be stopped while its child, by vfork(2), is.
     let ask = "stty -echo; echo asks=$((60+1)); read word; stty echo; echo word$((60+2))=$word";
-    let tool = format!("echo tool=$((40+2)); until [ -e $0/go ]; do sleep 0.05; done; (exec < /dev/tty; {ask})");
+    let tool = format!("echo tool=$((40+2)); until [ -e $0/go ]; do :; done; (exec < /dev/tty; {ask})");
     let Some((mut terminal, command)) = bash(&world, &tool) else { return };
     terminal.types(&format!("stty -echo; {}\n", line_of(&command)));
     terminal.shows("tool=42");
