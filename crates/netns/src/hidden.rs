@@ -1,31 +1,48 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, set_dumpable_behavior, test_kill_process};
 
 use crate::{Error, ErrorKind, Result};
 
 /// As long as one of these is there, only who has `CAP_SYS_PTRACE` where the process comes from may trace it (ptrace(2)).
 ///
-/// Until it executes its program, a child among a container's processes shares the memory and the executable of this process, and
-/// has no capabilities any more that would keep a container's root away from both.
+/// A thread that has given up its capabilities shares the memory of this process, and so does the program that it starts, until that is
+/// executed. Whoever may trace either of them reads and writes all of it, and then has the capabilities of the other threads: any process
+/// of the same user with no fewer capabilities than the thread, such as root of a container whose processes it is among.
 pub(crate) struct Hidden;
 
-/// How many there are, and how the process was before the first.
-static HIDDEN: Mutex<(usize, Option<DumpableBehavior>)> = Mutex::new((0, None));
+/// How many there are, and whether the process could be traced before the first.
+static HIDDEN: Mutex<(usize, bool)> = Mutex::new((0, false));
 
 impl Hidden {
     pub(crate) fn now() -> Result<Self> {
         let mut hidden = lock();
         if hidden.0 == 0 {
-            let before = dumpable_behavior();
-            let is_set = before.and_then(|_| set_dumpable_behavior(DumpableBehavior::NotDumpable));
-            let what = "cannot hide the process from the container";
-            is_set.map_err(|e| Error::new(ErrorKind::Enter, what.into(), io::Error::from(e)))?;
-            hidden.1 = before.ok();
+            let hide = || {
+                let is_open = dumpable_behavior()? == DumpableBehavior::Dumpable;
+                if is_open {
+                    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+                }
+                Ok(is_open)
+            };
+            let what = "cannot hide the process from those that it could be traced by";
+            hidden.1 = hide().map_err(|e: Errno| Error::new(ErrorKind::Enter, what.into(), io::Error::from(e)))?;
         }
         hidden.0 += 1;
         Ok(Self)
+    }
+
+    /// Waits for the end of a thread that was joined: it is said to have ended shortly before it leaves the memory.
+    pub(crate) fn until_it_ended(self, thread: Pid) {
+        // Only a debugger keeps it longer, and without the memory.
+        let up = Instant::now() + Duration::from_secs(1);
+        while test_kill_process(thread).is_ok() && Instant::now() < up {
+            thread::yield_now();
+        }
     }
 }
 
@@ -33,15 +50,13 @@ impl Drop for Hidden {
     fn drop(&mut self) {
         let mut hidden = lock();
         hidden.0 -= 1;
-        if hidden.0 == 0
-            && let Some(before) = hidden.1.take()
-        {
-            // What only the kernel sets, it sets again by itself.
-            set_dumpable_behavior(before).ok();
+        if *hidden == (0, true) {
+            // It fails for no reason but a bad argument.
+            set_dumpable_behavior(DumpableBehavior::Dumpable).ok();
         }
     }
 }
 
-fn lock() -> MutexGuard<'static, (usize, Option<DumpableBehavior>)> {
+fn lock() -> MutexGuard<'static, (usize, bool)> {
     HIDDEN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use std::process::Child;
 
 use rustix::fs::{AtFlags, Mode, OFlags, open, statat};
 use rustix::io::Errno;
-use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, gettid, move_into_thread_name_spaces};
 
 #[expect(deprecated, reason = "as where it is used")]
 use rustix::thread::unshare;
@@ -30,18 +30,25 @@ impl Command<'_> {
                         the node's files through a program that is among its processes and not among its files";
             return Err(Error::new(ErrorKind::Config, what.into(), None));
         }
-        Netns::on_a_thread(|| {
-            self.netns.stay()?;
-            let _hidden = self.joins(Namespaces::PID).then(Hidden::now).transpose()?;
-            if let Some((process, namespaces)) = &self.joined {
-                self.enter(process, *namespaces)?;
-            }
-            if let Some(kept) = self.kept {
-                kept.keep_only()?;
-            }
-            // It returns when the program is executed.
-            self.command.spawn().map_err(|e| self.failed(e))
-        })?
+        let hidden = (self.kept.is_some() || self.joins(Namespaces::PID)).then(Hidden::now).transpose()?;
+        let (thread, child) = Netns::on_a_thread(|| (gettid(), self.spawn_here()))?;
+        if let Some(hidden) = hidden {
+            hidden.until_it_ended(thread);
+        }
+        child
+    }
+
+    /// On a thread that ends afterwards.
+    fn spawn_here(&mut self) -> Result<Child> {
+        self.netns.stay()?;
+        if let Some((process, namespaces)) = &self.joined {
+            self.enter(process, *namespaces)?;
+        }
+        if let Some(kept) = self.kept {
+            kept.keep_only()?;
+        }
+        // It returns when the program is executed.
+        self.command.spawn().map_err(|e| self.failed(e))
     }
 
     fn joins(&self, namespaces: Namespaces) -> bool {
