@@ -14,8 +14,9 @@ use std::thread;
 
 use namespace::fresh;
 use podtrail_conntrack::wire::{Connection, Counters, Protocol, Status, TcpState, Transport, Tuple};
-use podtrail_conntrack::{ErrorKind, Filter, Table};
+use podtrail_conntrack::{ErrorKind, Event, Events, Filter, Subscription, Table};
 use podtrail_netns::Netns;
+use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, SocketType};
 
@@ -113,26 +114,27 @@ fn the_table_says_how_full_it_is_and_what_the_kernel_counted() {
 }
 
 #[test]
-fn messages_of_processes_are_ignored_and_counted() {
+fn messages_of_processes_are_refused_or_ignored_and_counted() {
     let Some(netns) = fresh() else { return };
+    // The kernel gives the first socket of a process the process's number as its port, if no other has it.
+    let port = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+    let lie = |address: SocketAddrNetlink| {
+        let liar = netns.run(|| rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::NETFILTER)));
+        rustix::net::sendto(liar.unwrap().unwrap(), &[0xff; 40], rustix::net::SendFlags::empty(), &address)
+    };
     let mut table = Table::open_in(&netns).unwrap();
+    assert_eq!(lie(SocketAddrNetlink::new(port, 0)), Err(Errno::CONNREFUSED));
     table.insert(&translated()).unwrap();
-    netns
-        .run(|| {
-            let liar = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::NETFILTER)).unwrap();
-            // The kernel gives the first socket of a process the process's number as its port, if no other has it.
-            let port = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
-            let sent = rustix::net::sendto(
-                &liar,
-                &[0xff; 40],
-                rustix::net::SendFlags::empty(),
-                &SocketAddrNetlink::new(port, 0),
-            );
-            assert_eq!(sent, Ok(40));
-        })
-        .unwrap();
-    assert_eq!(count(&mut table), 1);
-    assert_eq!(table.foreign(), 1);
+    assert_eq!((count(&mut table), table.foreign()), (1, 0));
+    drop(table);
+
+    let mut events = Events::open_in(&Subscription::default(), &netns).unwrap();
+    assert_eq!(lie(SocketAddrNetlink::new(port, 0)), Err(Errno::CONNREFUSED));
+    // To all who listen to ends of connections.
+    lie(SocketAddrNetlink::new(0, 4)).ok();
+    Table::open_in(&netns).unwrap().flush().unwrap();
+    assert!(matches!(events.next().unwrap(), Event::Destroyed(_)));
+    assert_eq!(events.foreign(), 1);
 }
 
 #[test]

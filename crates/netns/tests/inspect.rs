@@ -14,10 +14,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use podtrail_netns::inspect::{Hop, Protocol, SocketState};
 use podtrail_netns::{ErrorKind, Netns};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, SendFlags, SocketType};
 use serde_json::Value;
 use skip::skip;
 
@@ -59,6 +63,33 @@ fn interfaces_are_those_of_ip_link() {
     let away = other.interfaces().unwrap().into_iter().find(|interface| interface.name == "away").unwrap();
     assert_eq!((far.peer, away.peer), (Some(away.index), Some(far.index)));
     assert!(far.peer_netns.is_some());
+}
+
+/// Whoever may configure a namespace may send to the sockets in it.
+#[test]
+fn messages_of_others_do_not_keep_an_answer_away() {
+    let Some(netns) = furnished() else { return };
+    let expected = netns.routes().unwrap();
+    let liar = netns.run(|| rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap()).unwrap();
+    rustix::net::bind(&liar, &SocketAddrNetlink::new(u32::MAX / 3, 0)).unwrap();
+    // The kernel gives the first socket of a process the process's number as its port.
+    let victim = SocketAddrNetlink::new(std::process::id(), 0);
+    let is_over = AtomicBool::new(false);
+    let answers = thread::scope(|scope| {
+        scope.spawn(|| {
+            let start = Instant::now();
+            while !is_over.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(30) {
+                // There is a socket only now and then, whose queue is full at times.
+                rustix::net::sendto(&liar, &[0xff; 4096], SendFlags::DONTWAIT, &victim).ok();
+            }
+        });
+        let answers: Vec<_> = (0..200).map(|_| netns.routes()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        answers
+    });
+    for answer in answers {
+        assert_eq!(answer.unwrap().len(), expected.len());
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, connect, recvfrom, socket_with};
 
 use super::sockopt::{self, Queue};
 use crate::wire::{Connection, Kind, Messages};
@@ -134,6 +134,8 @@ impl Events {
         // Before the first event can come.
         sockopt::set_reliable(&socket, subscription.is_reliable).map_err(cannot)?;
         bind(&socket, &SocketAddrNetlink::new(0, subscription.groups)).map_err(cannot)?;
+        // Others could fill the queue: what they send to this socket alone is refused from here on.
+        connect(&socket, &SocketAddrNetlink::new(0, 0)).map_err(cannot)?;
         Self::adopt(socket)
     }
 
@@ -235,7 +237,8 @@ impl Events {
         sockopt::netns_cookie(&self.socket).map_err(|errno| Error::socket("the network namespace has no cookie", errno))
     }
 
-    /// How many datagrams were ignored because they were not from the kernel: other processes may send to a netlink socket.
+    /// How many datagrams were ignored because they were not from the kernel: other processes that may configure the network namespace
+    /// may send to all who listen in it.
     pub const fn foreign(&self) -> u64 {
         self.foreign
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recvfrom, sendto, socket_with,
+};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -24,8 +26,8 @@ impl Socket {
         let descriptor =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))
                 .map_err(cannot)?;
-        // The kernel chooses the port.
-        bind(&descriptor, &SocketAddrNetlink::new(0, 0)).map_err(cannot)?;
+        // To the kernel, which chooses the port: from here on it refuses messages of others, who could keep its answers away.
+        connect(&descriptor, &SocketAddrNetlink::new(0, 0)).map_err(cannot)?;
         set_socket_timeout(&descriptor, Timeout::Recv, Some(PATIENCE)).map_err(cannot)?;
         Ok(Self { descriptor, foreign: 0 })
     }
@@ -42,8 +44,8 @@ impl Socket {
         }
     }
 
-    /// Waits for the next datagram from the kernel, and says how long it is. Those of processes are ignored and counted: any
-    /// process may send to a netlink socket of its user.
+    /// Waits for the next datagram from the kernel, and says how long it is. Those of processes, which came before the socket was
+    /// connected, are ignored and counted.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
             match recvfrom(&self.descriptor, &mut *buffer, RecvFlags::TRUNC) {

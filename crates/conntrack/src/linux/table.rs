@@ -130,7 +130,8 @@ impl Table {
         self.ask(wire::flush)?.acknowledged()
     }
 
-    /// How many datagrams were ignored because they were not from the kernel: other processes may send to a netlink socket.
+    /// How many datagrams were ignored because they were not from the kernel: other processes may send to a netlink socket at the moment
+    /// that it is opened, and are refused then.
     pub const fn foreign(&self) -> u64 {
         self.socket.foreign()
     }

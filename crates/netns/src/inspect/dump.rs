@@ -1,19 +1,19 @@
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{DecodeError, NetlinkBuffer};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recvfrom, sendto, socket_with,
 };
 
 use super::message::{HEADER, field};
 use crate::{Error, ErrorKind, Netns, Result};
 
-/// The kernel answers at once, or while it is read from: this long without an answer means that none comes.
+/// The kernel answers at once, or while it is read from: what it has not told in this time, it does not tell.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a dump is begun anew because something changed meanwhile.
 const ATTEMPTS: usize = 8;
@@ -104,8 +104,8 @@ impl Request<'_> {
 
 fn open(protocol: Option<Protocol>) -> Result<OwnedFd, Errno> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
-    // The kernel chooses the port.
-    bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+    // To the kernel, which chooses the port: from here on it refuses messages of others, who could keep its answer away.
+    connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     Ok(socket)
 }
@@ -126,15 +126,16 @@ impl<'a, T> Dump<'a, T> {
         let request = self.request.message(self.sequence);
         sendto(socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
             .map_err(|e| self.request.refused(e))?;
-        let mut buffer = vec![0; ROOM];
-        loop {
+        let (mut buffer, start) = (vec![0; ROOM], Instant::now());
+        // A message that is none of the answer is no reason to wait longer.
+        while start.elapsed() < PATIENCE {
             let (_, length, sender) = match recvfrom(socket, &mut buffer[..], RecvFlags::TRUNC) {
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Err(self.no_answer("the kernel does not answer")),
                 Err(Errno::NOBUFS) => return Err(self.no_answer("the kernel lost part of the answer")),
                 received => received.map_err(|e| self.request.refused(e))?,
             };
-            // Any process of the user may send to a netlink socket.
+            // One that came before the socket was connected.
             let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
             if sender.is_none_or(|sender| sender.pid() != 0) {
                 continue;
@@ -146,6 +147,7 @@ impl<'a, T> Dump<'a, T> {
                 return Ok(());
             }
         }
+        Err(self.no_answer("the kernel does not come to an end"))
     }
 
     /// Whether it was the last datagram.
