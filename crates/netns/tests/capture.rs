@@ -11,7 +11,10 @@ mod pair;
 mod skip;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::net::{IpAddr, UdpSocket};
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -221,6 +224,21 @@ fn an_interface_that_is_down_when_it_goes_away_ends_its_capture() {
     assert!(deleted.elapsed() < PATIENCE, "{:?}", deleted.elapsed());
 }
 
+/// Who may configure a namespace chooses the names in it.
+#[test]
+fn an_interface_whose_name_is_no_text_forbids_no_capture() {
+    let Some(pair) = Pair::new() else { return };
+    let name = OsStr::from_bytes(b"\xff\xfe");
+    let add =
+        || Command::new("ip").args(["link", "add"]).arg(name).args(["type", "veth", "peer", "name", "eth1"]).status();
+    let added = pair.here.run(|| add().unwrap()).unwrap();
+    assert!(added.success());
+    let capture = Capture::open(&pair.here, &CaptureConfig::default()).unwrap();
+    let names: Vec<_> = capture.interfaces().iter().map(|interface| &*interface.name).collect();
+    assert!(names.starts_with(&["lo", "eth0"]), "{names:?}");
+    assert!(names.contains(&"eth1"), "{names:?}");
+}
+
 #[test]
 fn a_stop_from_another_thread_ends_the_wait() {
     let Some(pair) = Pair::new() else { return };
@@ -274,9 +292,11 @@ fn a_tag_that_was_taken_out_is_put_back() {
     let mut config = CaptureConfig::default();
     config.interfaces = vec!["eth0".into()];
     let mut capture = Capture::open(&pair.here, &config).unwrap();
+    config.snap_length = 40;
+    let mut short = Capture::open(&pair.here, &config).unwrap();
     let python = "import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0)); \
                   s.send(b'\\xff' * 6 + b'\\x02' * 6 + b'\\x81\\x00\\x20\\x07' + b'\\x88\\xb5' + b'tagged' * 10)";
-    let sent = pair.there.run(|| std::process::Command::new("python3").args(["-c", python]).status()).unwrap();
+    let sent = pair.there.run(|| Command::new("python3").args(["-c", python]).status()).unwrap();
     if sent.is_err() {
         return skip("no python3");
     }
@@ -291,6 +311,13 @@ fn a_tag_that_was_taken_out_is_put_back() {
         }
     });
     assert_eq!(tagged, 1);
+    let mut lengths = Vec::new();
+    rest(&mut short, |packet| {
+        if packet.data[12..14] == [0x81, 0] {
+            lengths.push((packet.original_length, packet.data.len()));
+        }
+    });
+    assert_eq!(lengths, [(78, 40)]);
 }
 
 #[test]

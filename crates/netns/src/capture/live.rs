@@ -102,6 +102,7 @@ pub struct Capture {
     /// What stopped it, if that was an error.
     stopped_by: Option<Error>,
     is_finished: bool,
+    snap_length: u32,
     block_timeout: Duration,
     stats: CaptureStats,
     count_next: Instant,
@@ -207,6 +208,7 @@ impl Capture {
             handle,
             end: None,
             is_finished: false,
+            snap_length: config.snap_length,
             block_timeout,
             stats,
             count_next: Instant::now(),
@@ -255,7 +257,8 @@ impl Capture {
             self.wait(left)?;
         }
         self.is_lent = true;
-        Ok(self.ring.block().map(Packets::of))
+        let snap_length = self.snap_length;
+        Ok(self.ring.block().map(|block| Packets::of(block, snap_length)))
     }
 
     /// Whether it was stopped, and all that was captured before was handed over.
@@ -338,9 +341,11 @@ fn choose(programs: [Result<Vec<BpfInstruction>>; 2], interfaces: &[Interface], 
 }
 
 fn all_interfaces(handle: &CaptureHandle) -> Result<Vec<Interface>> {
-    let list = fs::read_to_string("/proc/thread-self/net/dev");
+    let list = fs::read("/proc/thread-self/net/dev");
     let list = list.map_err(|e| Error::new(ErrorKind::Interface, "cannot list the interfaces".into(), e))?;
-    let names = list.lines().skip(2).filter_map(|line| Some(line.rsplit_once(':')?.0.trim()));
+    // A name need not be text: it is not found then, and its interface is captured without being told of.
+    let list = String::from_utf8_lossy(&list);
+    let names = list.lines().skip(2).filter_map(|line| Some(line.rsplit_once(':')?.0.trim_ascii()));
     let indices = names.filter_map(|name| name_to_index(&handle.shared.control, name).ok());
     // What vanished meanwhile is not there.
     Ok(indices.filter_map(|index| handle.interface(index).ok()).collect())

@@ -33,15 +33,18 @@ const TAG: usize = 4;
 pub struct Packets<'a> {
     rest: &'a mut [u8],
     left: u32,
+    snap_length: usize,
 }
 
 impl<'a> Packets<'a> {
-    pub(super) fn of(block: &'a mut [u8]) -> Self {
+    /// The kernel does not count the tag that it took out: with it a packet may be longer than it was asked for.
+    pub(super) fn of(block: &'a mut [u8], snap_length: u32) -> Self {
+        let snap_length = snap_length as usize;
         let left = word(block, COUNT).unwrap_or(0);
         let first = word(block, FIRST).and_then(|first| block.get_mut(first as usize..));
         match first {
-            Some(rest) => Self { rest, left },
-            None => Self { rest: &mut [], left: 0 },
+            Some(rest) => Self { rest, left, snap_length },
+            None => Self { rest: &mut [], left: 0, snap_length },
         }
     }
 
@@ -78,7 +81,7 @@ impl<'a> Packets<'a> {
         Some(Packet {
             direction,
             original_length: length,
-            ..Packet::new(time, interface, link_type, packet.get(start..end)?)
+            ..Packet::new(time, interface, link_type, packet.get(start..end.min(start + self.snap_length))?)
         })
     }
 }
@@ -157,7 +160,7 @@ mod tests {
     fn a_packet_that_cannot_be_captured_is_left_out_alone() {
         const CAN: u16 = 280;
         let seen = |mut block: Vec<u8>| {
-            let packets = Packets::of(&mut block);
+            let packets = Packets::of(&mut block, 100);
             packets.map(|packet| (packet.link_type, packet.data.to_vec())).collect::<Vec<_>>()
         };
         let (ethernet, raw) = (LinkType::ETHERNET, LinkType::RAW);
