@@ -1,7 +1,7 @@
 //! What there is on other systems than Linux: nothing that can be made.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -56,7 +56,7 @@ impl Netns {
     }
 
     /// An error.
-    pub fn named(_name: &str) -> Result<Self> {
+    pub fn named(_name: impl AsRef<OsStr>) -> Result<Self> {
         unsupported()
     }
 
@@ -66,12 +66,12 @@ impl Netns {
     }
 
     /// An error.
-    pub fn create_named(_name: &str) -> Result<Self> {
+    pub fn create_named(_name: impl AsRef<OsStr>) -> Result<Self> {
         unsupported()
     }
 
     /// An error.
-    pub fn delete_named(_name: &str) -> Result<()> {
+    pub fn delete_named(_name: impl AsRef<OsStr>) -> Result<()> {
         unsupported()
     }
 

@@ -1,8 +1,9 @@
 //! Namespaces with names, as ip-netns(8) keeps them: a file for each in `/run/netns`, on which the namespace is mounted.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::ErrorKind::{AlreadyExists, NotFound};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -10,7 +11,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 
-use crate::{Error, ErrorKind, Netns, Result};
+use crate::{Capabilities, Error, ErrorKind, Netns, Result};
 
 const FOLDER: &str = "/run/netns";
 
@@ -20,8 +21,8 @@ impl Netns {
     /// # Errors
     ///
     /// If it is no name, there is no such namespace, or what has its name is something else.
-    pub fn named(name: &str) -> Result<Self> {
-        Self::open(path(name)?)
+    pub fn named(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::open(path(name.as_ref())?)
     }
 
     /// The names of all namespaces that have one, in order. What is said may have changed by the time it is read.
@@ -46,7 +47,8 @@ impl Netns {
     /// # Errors
     ///
     /// If it is no name, the name is taken, or `CAP_SYS_ADMIN` is missing.
-    pub fn create_named(name: &str) -> Result<Self> {
+    pub fn create_named(name: impl AsRef<OsStr>) -> Result<Self> {
+        let name = name.as_ref();
         let path = path(name)?;
         let cannot = |e: io::Error| failed("cannot name a network namespace", name, e);
         let netns = Self::create()?;
@@ -72,7 +74,8 @@ impl Netns {
     /// # Errors
     ///
     /// If it is no name, there is no such namespace, or `CAP_SYS_ADMIN` is missing.
-    pub fn delete_named(name: &str) -> Result<()> {
+    pub fn delete_named(name: impl AsRef<OsStr>) -> Result<()> {
+        let name = name.as_ref();
         let path = path(name)?;
         let cannot = |e: io::Error| failed("cannot delete network namespace", name, e);
         match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
@@ -83,19 +86,20 @@ impl Netns {
     }
 }
 
-/// Why a name could not be given or taken.
-fn failed(what: &str, name: &str, e: io::Error) -> Error {
-    let kind = match e.kind() {
-        io::ErrorKind::PermissionDenied => ErrorKind::MissingCapability,
-        _ => ErrorKind::Name,
-    };
-    Error::new(kind, format!("{what} {name}"), Some(e))
+/// Why a name could not be given or taken. That something is not permitted is said of mounts, not of files.
+fn failed(what: &str, name: &OsStr, e: io::Error) -> Error {
+    let what = format!("{what} {}", name.display());
+    match Errno::from_io_error(&e) {
+        Some(Errno::PERM) => Capabilities::SYS_ADMIN.missing(&what),
+        _ => Error::new(ErrorKind::Name, what, e),
+    }
 }
 
 /// Where a name is: it is one component of a path.
-fn path(name: &str) -> Result<PathBuf> {
-    let is_one = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0']) && name != "." && name != "..";
-    match is_one {
+fn path(name: &OsStr) -> Result<PathBuf> {
+    let bytes = name.as_bytes();
+    let is_one = (1..=255).contains(&bytes.len()) && !bytes.contains(&b'/') && !bytes.contains(&0);
+    match is_one && bytes != b"." && bytes != b".." {
         true => Ok(Path::new(FOLDER).join(name)),
         false => Err(Error::new(ErrorKind::Name, format!("{name:?} is no name for a network namespace"), None)),
     }

@@ -12,6 +12,7 @@ mod skip;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -142,6 +143,13 @@ fn a_name_is_a_namespace_until_it_is_deleted() {
     assert!(!Netns::names().unwrap().contains(&OsString::from(&name)));
     assert_eq!(Netns::named(&name).unwrap_err().kind(), ErrorKind::Open);
     assert_eq!(Netns::delete_named(&name).unwrap_err().kind(), ErrorKind::Name);
+
+    // A name need not be text.
+    let name = OsString::from_vec([name.as_bytes(), b"\xff"].concat());
+    let made = Netns::create_named(&name).unwrap();
+    assert!(Netns::names().unwrap().contains(&name));
+    assert_eq!(Netns::named(&name).unwrap(), made);
+    Netns::delete_named(&name).unwrap();
     // It lives as long as it is open.
     assert_eq!(made.run(|| Netns::current().unwrap()).unwrap(), made);
 }

@@ -55,6 +55,9 @@ fn answer() {
     let parent = std::env::var("PODTRAIL_PARENT").unwrap().parse().unwrap();
     said("process", Netns::of_process(parent).map(|_| "ok".into()));
     said("create", create.map(|_| "ok".into()));
+    if let Some(name) = path.strip_prefix("/run/netns/") {
+        said("delete", Netns::delete_named(name).map(|()| "ok".into()));
+    }
 }
 
 const NOTHING: &str = "0000000000000000";
@@ -116,6 +119,12 @@ fn without_a_capability_it_is_said_which_is_missing() {
             ends(what, ": CAP_SYS_ADMIN is missing");
         }
         assert_eq!(said("create"), "MissingCapability: cannot make a network namespace: CAP_SYS_ADMIN is missing");
+        assert!(
+            said("delete").starts_with("MissingCapability: cannot delete network namespace "),
+            "{}",
+            said("delete")
+        );
+        ends("delete", ": CAP_SYS_ADMIN is missing");
         match others.contains(&"sys_ptrace") {
             true => ends("process", "ok"),
             false => ends("process", ": CAP_SYS_PTRACE is missing"),
