@@ -156,8 +156,7 @@ impl<'a> Fields<'a> {
         let link = link(interfaces, interface)?;
         let (captured, original_length) = (self.word(12)? as usize, self.word(16)?);
         let data = self.body[20..].get(..captured).ok_or("a packet is longer than its block")?;
-        // Room for the padding was left out by some; nothing is behind it then.
-        let options = self.options((20 + captured + padding(captured)).min(self.body.len()))?;
+        let options = self.options(20 + captured + padding(captured))?;
         let (link_type, time) = (link.link_type, Some(link.nanoseconds(self.stamp(4)?)));
         Ok(Contents::Packet { interface, link_type, time, original_length, data, options })
     }
