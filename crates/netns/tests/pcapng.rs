@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use podtrail_netns::ErrorKind;
 use podtrail_netns::capture::{
-    Contents, Direction, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, PcapngWriter, SectionInfo, annotate,
-    endpoints,
+    CaptureStats, Contents, Direction, Interface, InterfaceInfo, LinkType, Packet, PcapngReader, PcapngWriter,
+    SectionInfo, annotate, endpoints,
 };
 use proptest::prelude::*;
 
@@ -103,6 +103,33 @@ proptest! {
         while let Ok(Some(_)) = reader.next() {}
         prop_assert!(reader.next().unwrap().is_none());
     }
+}
+
+/// By the registry of options: 6 are those that the filter took, 7 those that the system dropped, 8 those that were delivered.
+#[test]
+fn what_became_of_packets_is_said_of_a_single_interface_and_of_several_what_is_known() {
+    let mut stats = CaptureStats::default();
+    (stats.received, stats.dropped) = (5, 2);
+    let said = |interfaces: std::ops::Range<u32>| {
+        let mut writer = PcapngWriter::new(Vec::new(), &SectionInfo::default()).unwrap();
+        for index in interfaces {
+            let interface = Interface::new(index, format!("eth{index}"), Some(LinkType::ETHERNET));
+            writer.interface(&InterfaceInfo::new(interface)).unwrap();
+        }
+        writer.packet(&Packet::new(0, 0, LinkType::ETHERNET, FRAME), [""; 0]).unwrap();
+        writer.statistics(1, &stats).unwrap();
+        let (bytes, mut said) = (writer.into_output(), Vec::new());
+        let mut reader = PcapngReader::new(&*bytes);
+        while let Some(block) = reader.next().unwrap() {
+            if let Contents::Statistics { interface, options, .. } = block.contents {
+                let number = |value: &[u8]| value.try_into().map(u64::from_le_bytes).ok();
+                said.extend(options.map(|(code, value)| (interface, code, number(value))));
+            }
+        }
+        said
+    };
+    assert_eq!(said(0..1), [(0, 6, Some(7)), (0, 7, Some(2)), (0, 8, Some(1))]);
+    assert_eq!(said(0..2), [(0, 1, None), (0, 8, Some(1)), (1, 8, Some(0))]);
 }
 
 /// Blocks of any byte order, put together by hand.

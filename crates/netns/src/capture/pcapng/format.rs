@@ -42,8 +42,8 @@ pub(super) mod packet {
     pub(in super::super) const OUTBOUND: u32 = 2;
 }
 pub(super) mod statistics {
-    pub(in super::super) const RECEIVED: u16 = 4;
-    pub(in super::super) const DROPPED: u16 = 5;
+    pub(in super::super) const ACCEPTED: u16 = 6;
+    pub(in super::super) const DROPPED: u16 = 7;
     pub(in super::super) const DELIVERED: u16 = 8;
 }
 

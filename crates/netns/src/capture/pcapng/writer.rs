@@ -158,7 +158,8 @@ impl<W: Write> PcapngWriter<W> {
     }
 
     /// Writes what became of the packets, at the end: those that were written, of each interface; and of a single interface those that
-    /// were received and those that were dropped. Of several it is not known whose the dropped ones were: there the sum is said in a comment.
+    /// passed the filter and those of them that the system dropped, but not those that the device dropped or that did not pass, which nobody
+    /// counts. Of several it is not known whose the dropped ones were: there the sum is said in a comment.
     ///
     /// `time` is now, in nanoseconds since 1970.
     ///
@@ -171,7 +172,7 @@ impl<W: Write> PcapngWriter<W> {
             let options = self.options.clear();
             if is_single {
                 let passed = stats.received.saturating_add(stats.dropped);
-                options.put(format::statistics::RECEIVED, &passed.to_le_bytes())?;
+                options.put(format::statistics::ACCEPTED, &passed.to_le_bytes())?;
                 options.put(format::statistics::DROPPED, &stats.dropped.to_le_bytes())?;
             } else if position == 0 && stats.dropped > 0 {
                 options.put_comments([format!("{} packets were dropped, of all interfaces", stats.dropped)])?;
