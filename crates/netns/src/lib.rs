@@ -45,7 +45,8 @@
 //! # Features
 //!
 //! - `inspect`: what is in a namespace (interfaces, addresses, routes, neighbours, sockets), without executing anything there.
-//! - `capture`: packets of a namespace, through a ring that the kernel fills, and as pcapng. Files are read and written on every system.
+//! - `capture`: packets of a namespace, through a ring that the kernel fills, and as pcapng. What reads, writes and annotates pcapng is
+//!   there on every system; captures, and files that are made for their owner only or in a row, are there on Linux.
 
 mod capabilities;
 #[cfg(feature = "capture")]

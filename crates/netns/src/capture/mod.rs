@@ -1,29 +1,8 @@
 //! Packets: from a ring that the kernel fills, and in files.
 //!
-//! - [`Capture`] reads the packets of a namespace, which needs `CAP_NET_RAW` in it. A [`Filter`] is libpcap's, which is loaded when
-//!   there is one, and not linked.
-//! - [`PcapngWriter`] and [`Recorder`] write pcapng, [`PcapngReader`] reads it and classic pcap, and [`annotate`] gives the packets
-//!   of a file other comments.
-//!
-//! ```no_run
-//! use std::time::Duration;
-//!
-//! use podtrail_netns::Netns;
-//! use podtrail_netns::capture::{Capture, CaptureConfig, InterfaceInfo, Recorder, Rotation, SectionInfo};
-//!
-//! let mut capture = Capture::open(&Netns::named("blue")?, &CaptureConfig::default())?;
-//! let mut recorder = Recorder::create("blue.pcapng", Rotation::default(), &SectionInfo::default())?;
-//! let handle = capture.handle();
-//! while let Some(packets) = capture.next(Duration::from_secs(10))? {
-//!     for packet in packets {
-//!         if !recorder.knows(packet.interface, packet.link_type) {
-//!             recorder.interface(&InterfaceInfo::new(handle.interface_of(&packet)))?;
-//!         }
-//!         recorder.packet(&packet, ["seen in blue"])?;
-//!     }
-//! }
-//! # Ok::<(), podtrail_netns::Error>(())
-//! ```
+//! - [`PcapngWriter`] writes pcapng, [`PcapngReader`] reads it and classic pcap, and [`annotate`] gives the packets of a file other
+//!   comments.
+#![cfg_attr(target_os = "linux", doc = include_str!("linux.md"))]
 
 mod endpoints;
 mod packet;
