@@ -108,3 +108,6 @@ pub(super) fn too_long(instructions: usize) -> Error {
         format!("the filter is a program of {instructions} instructions, and {MAX_INSTRUCTIONS} are too few for it");
     Error::new(ErrorKind::Filter, what, None)
 }
+
+#[cfg(test)]
+mod tests;
