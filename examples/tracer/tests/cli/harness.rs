@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use podtrail_netns::{ErrorKind, Netns};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -223,11 +224,18 @@ pub(crate) fn is_alive(pid: &str) -> bool {
 /// A network namespace with a name of its own, as long as it is kept.
 struct Named(String);
 
+/// With the process and a number behind it, a name of these.
+const NAMES: &str = "podtrail-tracer-";
+
 impl Named {
     /// `None` if one may not be made.
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("podtrail-tracer-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            clear_names();
+        }
+        let name = format!("{NAMES}{}-{number}", std::process::id());
         match Netns::create_named(&name) {
             Err(e) if e.kind() == ErrorKind::MissingCapability => None,
             made => made.map(|_| Self(name)).ok(),
@@ -238,5 +246,18 @@ impl Named {
 impl Drop for Named {
     fn drop(&mut self) {
         Netns::delete_named(&self.0).unwrap();
+    }
+}
+
+/// Takes away what tests have left that were killed.
+fn clear_names() {
+    for name in Netns::names().unwrap_or_default() {
+        let numbers = name.to_str().and_then(|name| name.strip_prefix(NAMES)?.split_once('-'));
+        let Some((process, number)) = numbers else { continue };
+        let Some(process) = process.parse().ok().and_then(Pid::from_raw) else { continue };
+        if number.parse::<u32>().is_ok() && test_kill_process(process) == Err(Errno::SRCH) {
+            // Another test may do so at the same time.
+            Netns::delete_named(&name).ok();
+        }
     }
 }
