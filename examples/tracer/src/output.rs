@@ -1,5 +1,7 @@
 //! Where a tool's output goes.
 
+mod source;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,23 +9,18 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use podtrail_netns::capture::{empty_private, open_private};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::unix::pipe::Receiver;
-use tokio::sync::{Mutex, watch};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
+pub(crate) use self::source::{Ended, Source};
 use crate::stream::Stream;
 use crate::tool::End;
 
 /// How much is read from a tool at a time: no more may be in one message of snoopy's.
 const CHUNK: usize = 32 << 10;
-/// What a pipe may hold, at most (`/proc/sys/fs/pipe-max-size`, as it is by default): so much may have been written before a tool ended.
-const PIPE: usize = 1 << 20;
-/// How long output may still come when all of the tool's processes that are known have ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A longer line of one of many tools is shown in pieces.
 const LINE: usize = 16 << 10;
 
@@ -77,40 +74,38 @@ impl Output {
         self.sinks.push((name, Sink::Stream(stream)));
     }
 
-    /// Empties the files: from here on there is no way back.
-    pub(crate) fn begin(&self) -> anyhow::Result<()> {
-        for (name, sink) in &self.sinks {
-            if let Sink::File(file) = sink {
-                empty_private(file).with_context(|| format!("cannot empty {name}"))?;
-            }
-        }
-        Ok(())
+    /// Empties the files, now that the tool has been started: what they had is lost only to what comes.
+    pub(crate) fn begin(&mut self) {
+        let Self { sinks, failures, .. } = self;
+        sinks.retain(|(name, sink)| {
+            let Sink::File(file) = sink else { return true };
+            let emptied = empty_private(file).context("cannot empty it");
+            emptied.map_err(|e| failures.push(incomplete(name, e))).is_ok()
+        });
     }
 
-    /// What the tool is to have for its standard output: where it can write by itself, it does.
+    /// What the tool is to have for its standard output: where nothing is to be done with what it writes, that itself.
     pub(crate) fn stdio(&self) -> io::Result<Stdio> {
         Ok(match &self.sinks[..] {
             // Opened here: where the tool's files are the container's, /dev/null may be anything.
             [] => Stdio::from(File::options().write(true).open("/dev/null")?),
             [(_, Sink::Stdout)] => Stdio::inherit(),
-            [(_, Sink::File(file))] => Stdio::from(file.try_clone()?),
+            // Also for a file alone: before it is known that the tool runs, nothing may be written to it.
             _ => Stdio::piped(),
         })
     }
 
     /// Copies what the tool writes to all that want it, until it writes no more or nobody is left. A sink that fails is given
-    /// up, and the others get the rest. Once the tool has `ended`, what it wrote is copied, but others who have its pipe are not
-    /// waited for.
-    pub(crate) async fn copy(&mut self, from: Option<OwnedFd>, ended: &watch::Receiver<bool>) {
+    /// up, and the others get the rest.
+    pub(crate) async fn copy(&mut self, from: Option<OwnedFd>, ended: &Ended) {
         let unreadable = |e| anyhow::Error::new(e).context("cannot read the tool's output");
-        let mut from = match from.map(Receiver::from_owned_fd).transpose() {
+        let mut from = match from.map(|pipe| Source::new(pipe, ended)).transpose() {
             Ok(Some(from)) => from,
             Ok(None) => return,
             Err(e) => return self.failures.push(unreadable(e)),
         };
         let mut chunk = vec![0; CHUNK];
-        let mut left = PIPE;
-        while !self.sinks.is_empty() && left > 0 {
+        while !self.sinks.is_empty() {
             let read = tokio::select! {
                 read = from.read(&mut chunk) => read,
                 (at, error) = broken(&mut self.sinks) => {
@@ -118,16 +113,12 @@ impl Output {
                     self.failures.push(incomplete(&name, error.into()));
                     continue;
                 }
-                () = silence(ended.clone()) => return,
             };
             let length = match read {
                 Ok(0) => return,
                 Ok(length) => length,
                 Err(e) => return self.failures.push(unreadable(e)),
             };
-            if *ended.borrow() {
-                left = left.saturating_sub(length);
-            }
             self.copied += length as u64;
             self.write(&chunk[..length]).await;
         }
@@ -154,15 +145,6 @@ impl Output {
             }
         }
     }
-}
-
-/// When the tool has ended, and then for a while nothing has come.
-async fn silence(mut ended: watch::Receiver<bool>) {
-    // Whoever could say it is gone only when nobody waits any more.
-    if ended.wait_for(|ended| *ended).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep(LAST_WORDS).await;
 }
 
 fn incomplete(name: &str, error: anyhow::Error) -> anyhow::Error {
@@ -258,19 +240,11 @@ impl<W: AsyncWrite + Unpin> Lines<W> {
     }
 }
 
-/// Copies lines until there are no more, or the tool has ended and no more come.
-pub(crate) async fn copy_lines(
-    mut from: impl AsyncRead + Unpin,
-    mut to: Lines<impl AsyncWrite + Unpin>,
-    ended: &watch::Receiver<bool>,
-) -> io::Result<()> {
+/// Copies lines until there are no more.
+pub(crate) async fn copy_lines(mut from: Source, mut to: Lines<impl AsyncWrite + Unpin>) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        let read = tokio::select! {
-            read = from.read(&mut chunk) => read?,
-            () = silence(ended.clone()) => 0,
-        };
-        match read {
+        match from.read(&mut chunk).await? {
             0 => return to.finish().await,
             length => to.write(&chunk[..length]).await?,
         }

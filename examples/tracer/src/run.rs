@@ -14,12 +14,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Exit, Failure, print_error};
 use podtrail_netns::{ErrorKind, Namespaces, Netns};
-use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use crate::args::{Kind, RunArgs, given};
 use crate::audit::{Audit, Place, Run};
-use crate::output::{Lines, Output, copy_lines};
+use crate::output::{Ended, Lines, Output, Source, copy_lines};
 use crate::pods::{Entrance, Found, Node};
 use crate::request::{Keep, Request};
 use crate::stream::Stream;
@@ -147,15 +147,25 @@ impl Errand<'_> {
             }
             kinds => Some((self.container(&entrance).await?, namespaces(kinds))),
         };
-        let output = self.output(pod, run, shared).await?;
+        let mut output = self.output(pod, run, shared).await?;
         let place = Place {
             pod_uid: entrance.sandbox.sandbox.uid.clone(),
             sandbox: entrance.sandbox.sandbox.id.clone(),
             netns: entrance.netns.inode(),
         };
         self.audit.started(run, &place).await?;
-        output.begin().map_err(Failure::unavailable)?;
-        self.spawn(&entrance.netns, output, process, shared.map(|shared| (pod.title(), shared)))
+        let stdout = output.stdio().context("cannot hand over the tool's output")?;
+        match self.spawn(&entrance.netns, stdout, process, shared.map(|shared| (pod.title(), shared))) {
+            Ok(tool) => {
+                output.begin();
+                Ok(Started { tool, output })
+            }
+            Err(failure) => {
+                // Who was told of the run is told that nothing comes, with the code that says so.
+                output.finish(End::Exited(failure.exit)).await;
+                Err(failure)
+            }
+        }
     }
 
     /// A container that was named is there, though its network is that of all.
@@ -202,14 +212,13 @@ impl Errand<'_> {
     fn spawn(
         &self,
         netns: &Netns,
-        output: Output,
+        stdout: Stdio,
         process: Option<(OwnedFd, Namespaces)>,
         shared: Option<(String, &Shared)>,
-    ) -> Result<Started, Failure> {
+    ) -> Result<Running, Failure> {
         let tool = &self.request.tool;
         let mut command = netns.command(&tool.program);
-        command.args(&tool.arguments).process_group(0);
-        command.stdout(output.stdio().context("cannot hand over the tool's output")?);
+        command.args(&tool.arguments).process_group(0).stdout(stdout);
         if shared.is_some() {
             // One that is ours, also where the tool's files are the container's.
             command.stdin(File::open("/dev/null").context("cannot open /dev/null")?).stderr(Stdio::piped());
@@ -236,19 +245,19 @@ impl Errand<'_> {
             .zip(shared)
             .map(|(pipe, (name, shared))| (OwnedFd::from(pipe), Lines::new(name, Arc::clone(&shared.stderr))));
         let is_below = self.args.enter.contains(&Kind::Pid);
-        Ok(Started { group: Group::of(&child, is_below), out: child.stdout.take().map(OwnedFd::from), errors, output })
+        Ok(Running { group: Group::of(&child, is_below), out: child.stdout.take().map(OwnedFd::from), errors })
     }
 
     /// Sees it through.
     async fn attend(&self, started: Started, mut signals: Signals) -> Outcome {
-        let Started { group, out, errors, mut output } = started;
+        let Started { tool: Running { group, out, errors }, mut output } = started;
         // Many share the terminal with us, and none has it.
         let mut terminal = errors.is_none().then(Terminal::of_this_session).flatten();
         if let Some(terminal) = terminal.as_mut().filter(|_| Terminal::is_stdin()) {
             note(group.take(terminal), "cannot give the tool the terminal");
         }
         let piped = out.is_some();
-        let (say_ended, ended) = watch::channel(false);
+        let (say_ended, ended) = watch::channel(None);
         let (end, is_copied) = {
             let copying = async { tokio::join!(output.copy(out, &ended), complaints(errors, &ended)) };
             let mut copying = std::pin::pin!(copying);
@@ -263,7 +272,7 @@ impl Errand<'_> {
                 // It may have been hung up.
                 note(group.leave(terminal), "cannot take the terminal back");
             }
-            say_ended.send_replace(true);
+            say_ended.send_replace(Some(Instant::now()));
             let is_done = is_copied || unless_ended(&mut signals, copying).await;
             (end, is_done)
         };
@@ -295,7 +304,7 @@ fn note(done: io::Result<()>, what: &str) {
     }
 }
 
-/// Whether there is such a tool on this machine. What is emptied for its output cannot be filled again.
+/// Whether there is such a tool on this machine: nobody is told of one that there is not.
 fn look_up(program: &OsStr) -> Result<(), Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = match program.as_encoded_bytes().contains(&b'/') {
@@ -309,19 +318,24 @@ fn look_up(program: &OsStr) -> Result<(), Failure> {
 }
 
 /// Shows what one tool of many writes to its standard error. What cannot be shown of that cannot be complained about.
-async fn complaints(from: Option<(OwnedFd, Lines<tokio::io::Stderr>)>, ended: &watch::Receiver<bool>) {
+async fn complaints(from: Option<(OwnedFd, Lines<tokio::io::Stderr>)>, ended: &Ended) {
     let Some((pipe, lines)) = from else { return };
-    if let Ok(pipe) = Receiver::from_owned_fd(pipe) {
-        copy_lines(pipe, lines, ended).await.ok();
+    if let Ok(pipe) = Source::new(pipe, ended) {
+        copy_lines(pipe, lines).await.ok();
     }
 }
 
-/// A tool that runs, and what of it is ours to read.
+/// A tool that runs, and where its output goes.
 struct Started {
+    tool: Running,
+    output: Output,
+}
+
+/// Its processes, and what of them is ours to read.
+struct Running {
     group: Group,
     out: Option<OwnedFd>,
     errors: Option<(OwnedFd, Lines<tokio::io::Stderr>)>,
-    output: Output,
 }
 
 fn namespaces(kinds: &[Kind]) -> Namespaces {

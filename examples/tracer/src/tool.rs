@@ -47,6 +47,8 @@ impl End {
 pub(crate) struct Signals {
     passed: Vec<(Signal, Listener)>,
     children: Listener,
+    /// Only kept from ending this process, which is told by the write as well that its file may not grow.
+    _too_long: Option<Listener>,
 }
 
 impl Signals {
@@ -63,7 +65,8 @@ impl Signals {
         // What was ignored from the start stays so, for the tool too.
         let passed = passed.into_iter().filter(|(name, _)| !is_ignored(*name));
         let passed = passed.map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>()?;
-        Ok(Self { passed, children: signal(SignalKind::child())? })
+        let too_long = (!is_ignored(Signal::XFSZ)).then(|| signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));
+        Ok(Self { passed, children: signal(SignalKind::child())?, _too_long: too_long.transpose()? })
     }
 
     /// Waits for a signal that asks this process to end.

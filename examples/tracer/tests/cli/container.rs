@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::fake::container;
-use crate::harness::{Running, World, eventually};
+use crate::harness::{Running, World, ask, eventually, under};
 use crate::skip::skip;
 
 /// A container of the pod, with files and processes of its own. It ends with its input, and all that is in it then.
@@ -91,4 +91,26 @@ fn nothing_of_a_tool_is_left_among_a_containers_processes_however_it_ends() {
         assert!(running.since.elapsed() < Duration::from_secs(12), "{name}: {:?}", running.since.elapsed());
     }
     assert_eq!(container.others(), [""; 0]);
+}
+
+#[test]
+fn a_file_keeps_what_it_has_when_the_container_has_no_such_tool() {
+    let world = World::new();
+    let Some(_container) = Container::start(&world) else { return };
+    fs::write(world.path("keep"), "precious").unwrap();
+    let said = ask(&mut world.ours(&["--enter", "mount", "-f", &world.text("keep")], &["no-such"]));
+    assert_eq!((said.code, &*world.read("keep")), (Some(127), "precious"), "{}", said.err);
+}
+
+#[test]
+fn a_containers_program_gets_no_descriptor_but_the_standard_ones() {
+    let world = World::new();
+    let Some(_container) = Container::start(&world) else { return };
+    for flags in [&[][..], &["--enter", "mount,pid"]] {
+        let ours = world.ours(flags, &["sh", "-c", "ls -l /proc/self/fd /proc/$$/fd"]);
+        let mut sh = under("sh", &["-c", r#"exec 7< / 9> /dev/null; exec "$@""#, "sh"], &ours);
+        let said = ask(&mut sh);
+        assert!(said.code == Some(0) && said.text().contains(" 1 -> "), "{said:?}");
+        assert!(![" 7 -> ", " 9 -> "].iter().any(|line| said.text().contains(line)), "{said:?}");
+    }
 }

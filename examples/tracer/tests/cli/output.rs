@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::harness::{Running, World, ask};
+use crate::harness::{Running, World, ask, eventually, under};
+use crate::refusals::with;
 use crate::skip::skip;
 
 #[test]
@@ -57,8 +59,69 @@ fn a_file_keeps_what_it_has_when_the_tool_does_not_run() {
         let flags = [&["-f", &path], flags].concat();
         assert_eq!(ask(&mut world.ours(&flags, &["true"])).code, Some(code));
     }
-    assert_eq!(ask(&mut world.ours(&["-f", &path], &["no-such-tool"])).code, Some(127));
-    assert_eq!(world.read("keep"), "precious");
+    for (tool, code) in [("no-such-tool", 127), ("/etc/passwd", 126), ("/", 126)] {
+        assert_eq!(ask(&mut world.ours(&["-f", &path], &[tool])).code, Some(code));
+        assert_eq!(world.read("keep"), "precious", "{tool}");
+    }
+    let Some(world) = World::with_own_network() else { return };
+    let command = world.ours(&["-f", &path], &["true"]);
+    let Some(mut without) = with("-sys_admin", &command) else { return };
+    assert_eq!((ask(&mut without).code, fs::read_to_string(path).unwrap()), (Some(69), "precious".to_owned()));
+}
+
+#[test]
+fn who_left_the_tools_group_and_goes_on_writing_holds_nobody_up() {
+    let world = World::new();
+    let tool = r#"setsid sh -c 'for i in $(seq 100); do echo late $i; echo late $i >&2; sleep 0.1; done' & echo first; sleep 30"#;
+    let mut web = world.sandbox("aa", "web", "u1");
+    web.status().labels.insert("app".to_owned(), "web".to_owned());
+    world.has(vec![web]);
+    let file = world.text("{pod}");
+    for (pods, flags) in [
+        (["--pod", "default/web"], &["-s", "-f", "/dev/null"][..]),
+        (["--pod", "default/web"], &["-f", &world.text("web")]),
+        (["-l", "app=web"], &["-s", "-n", "default", "-f", &file]),
+    ] {
+        let mut command =
+            world.tracer([&["run", "--local", "-t", "1s"], &pods[..], flags, &["--", "sh", "-c", tool]].concat());
+        let mut running = Running::start(&mut command);
+        let status = eventually("its end", || running.child().try_wait().unwrap());
+        let taken = running.since.elapsed();
+        assert!(status.code() == Some(0) && taken < Duration::from_secs(5), "{flags:?}: {status} {taken:?}");
+        let mut err = String::new();
+        // Which others may have too.
+        let mut lines = BufReader::new(running.child().stderr.take().unwrap()).lines();
+        while !err.contains("is not kept") {
+            err += &lines.next().expect("it is said").unwrap();
+        }
+    }
+    assert!(world.read("web").starts_with("first\n") && world.read("web").contains("late"), "{}", world.read("web"));
+}
+
+#[test]
+fn what_a_tool_wrote_before_its_end_is_not_lost_to_a_slow_reader_when_others_have_its_pipe() {
+    let world = World::new();
+    // More than the reader's pipe holds; the rest is in the tool's when it ends.
+    let tool =
+        "head -c 120000 /dev/zero; setsid sleep 8 & until [ $(cut -d' ' -f5 /proc/$!/stat) = $! ]; do sleep 0.01; done";
+    let mut running = Running::start(&mut world.ours(&["-s", "-f", "/dev/null"], &["sh", "-c", tool]));
+    let mut out = running.child().stdout.take().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut out, &mut read).unwrap();
+    let status = eventually("its end", || running.child().try_wait().unwrap());
+    assert_eq!((status.code(), read.len()), (Some(0), 120_000));
+    assert!(running.since.elapsed() < Duration::from_secs(6), "{:?}", running.since.elapsed());
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_said() {
+    let world = World::new();
+    let command = world.ours(&["-f", &world.text("out")], &["head", "-c", "5000", "/dev/zero"]);
+    let mut limited = under("sh", &["-c", r#"ulimit -f 1 && exec "$@""#, "sh"], &command);
+    let said = ask(&mut limited);
+    assert_eq!((said.code, said.text()), (Some(1), ""), "{}", said.err);
+    assert!(said.err.contains("is not all at") && said.err.contains("File too large"), "{}", said.err);
 }
 
 #[test]
@@ -68,7 +131,7 @@ fn a_slow_reader_gets_all_of_it_and_so_do_the_others() {
     let mut running = Running::start(&mut world.ours(&["-s", "-f", &world.text("out")], &["sh", "-c", tool]));
     let mut out = running.child().stdout.take().unwrap();
     // Longer than is waited for what others write who have the tool's pipe.
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(2));
     let mut read = Vec::new();
     std::io::Read::read_to_end(&mut out, &mut read).unwrap();
     let said = running.ends();

@@ -135,7 +135,7 @@ fn a_tool_that_is_none_is_127_or_126_as_shells_have_it() {
 }
 
 /// The program as root, without a capability or with it alone; `None`, said aloud, if that cannot be made.
-fn with(bounding: &str, command: &Command) -> Option<Command> {
+pub(crate) fn with(bounding: &str, command: &Command) -> Option<Command> {
     match Command::new("setpriv").arg("--version").output() {
         Ok(_) => Some(under("setpriv", &["--inh-caps=-all", &format!("--bounding-set={bounding}")], command)),
         Err(e) => {

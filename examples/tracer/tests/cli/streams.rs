@@ -172,6 +172,15 @@ fn without_room_at_the_receiver_the_tool_does_not_run() {
 }
 
 #[test]
+fn a_receiver_is_told_that_a_tool_could_not_be_started() {
+    let world = World::new();
+    let (_receiver, address) = receive(&world, "127.0.0.1:0");
+    assert_eq!(ask(&mut world.ours(&["--stream", &address], &["/etc/passwd"])).code, Some(126));
+    let (about, bytes) = kept(&world);
+    assert!(bytes.is_empty() && about["end"].to_string().contains("126"), "{about}");
+}
+
+#[test]
 fn a_receiver_that_dies_midway_is_said_and_the_others_get_the_rest() {
     let world = World::new();
     let mut collector = Collector::start(&world.path("pcap"));
