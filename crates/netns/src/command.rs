@@ -25,7 +25,8 @@ impl Namespaces {
     /// Its System V and POSIX message queues, semaphores and shared memory.
     pub const IPC: Self = Self(0x0800_0000);
     /// Its processes, among which the program can be seen, and traced by whoever may: only together with [`MOUNT`](Self::MOUNT), so
-    /// that nobody reaches other files through it than its standard input, output and error.
+    /// that nobody reaches other files through it than those that it has open: its standard input, output and error, and what this
+    /// process leaves to what it executes (see [`close_on_exec`](crate::close_on_exec)).
     pub const PID: Self = Self(0x2000_0000);
 
     #[cfg(target_os = "linux")]
@@ -50,7 +51,8 @@ impl BitOr for Namespaces {
 /// A program to start in a network namespace, as [`std::process::Command`] has it.
 ///
 /// It has no capabilities and gets none, also as root, but what is [kept](Self::keep): neither a set-user-ID program nor one
-/// with capabilities of its file gives it any. Everything else is inherited.
+/// with capabilities of its file gives it any. Everything else is inherited, also descriptors that are not closed on execution, as
+/// those that this process itself was given: [`close_on_exec`](crate::close_on_exec) closes these too.
 ///
 /// ```no_run
 /// use podtrail_netns::{Capabilities, Netns};
@@ -166,8 +168,8 @@ impl Command<'_> {
     /// That needs `CAP_SYS_PTRACE` over the process, and `CAP_SYS_CHROOT` for its files. The network stays this one, whatever the
     /// container's is.
     ///
-    /// Among its files the program is the container's: what is in the [environment](Self::env_clear), in open standard streams and
-    /// on their terminal is for it to use.
+    /// Among its files the program is the container's: what is in the [environment](Self::env_clear), in open standard streams, on
+    /// their terminal and in all that is not [closed on execution](crate::close_on_exec) is for it to use.
     #[cfg(unix)]
     pub fn join(&mut self, process: OwnedFd, namespaces: Namespaces) -> &mut Self {
         self.joined = Some((process, namespaces));

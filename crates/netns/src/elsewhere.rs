@@ -21,6 +21,14 @@ fn unsupported<T>() -> Result<T> {
     Err(Error::new(ErrorKind::Unsupported, "network namespaces exist on Linux only".into(), None))
 }
 
+/// An error.
+///
+/// # Errors
+/// Always.
+pub fn close_on_exec() -> Result<()> {
+    unsupported()
+}
+
 #[expect(clippy::missing_errors_doc, reason = "each is an error of the kind Unsupported")]
 impl Netns {
     /// An error.

@@ -52,6 +52,8 @@ mod capabilities;
 #[cfg(feature = "capture")]
 pub mod capture;
 mod command;
+#[cfg(target_os = "linux")]
+mod descriptors;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 mod error;
@@ -72,8 +74,10 @@ mod spawn;
 
 pub use capabilities::Capabilities;
 pub use command::{Command, Namespaces};
+#[cfg(target_os = "linux")]
+pub use descriptors::close_on_exec;
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Netns, Resident};
+pub use elsewhere::{Netns, Resident, close_on_exec};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(target_os = "linux")]
 pub use netns::Netns;
