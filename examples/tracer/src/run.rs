@@ -253,7 +253,7 @@ impl Errand<'_> {
         let Started { tool: Running { group, out, errors }, mut output } = started;
         // Many share the terminal with us, and none has it.
         let mut terminal = errors.is_none().then(Terminal::of_this_session).flatten();
-        if let Some(terminal) = terminal.as_mut().filter(|_| Terminal::is_stdin()) {
+        if let Some(terminal) = terminal.as_mut().filter(|_| Terminal::is_for_the_tool()) {
             note(group.take(terminal), "cannot give the tool the terminal");
         }
         let piped = out.is_some();

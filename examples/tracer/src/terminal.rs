@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::process::{Pid, getpgrp};
-use rustix::stdio::stdin;
+use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
 /// The terminal that controls this process.
@@ -26,9 +27,10 @@ impl Terminal {
         Some(Self { file: file.into(), ours: getpgrp(), modes: None })
     }
 
-    /// Whether a tool that inherits standard input is expected to have it.
-    pub(crate) fn is_stdin() -> bool {
-        isatty(stdin())
+    /// Whether a tool that inherits the standard streams is to have it from its start. Where they lead to others, these may be in
+    /// our group, as shells have it, and at the terminal too, as pagers are: then a tool gets it when it asks.
+    pub(crate) fn is_for_the_tool() -> bool {
+        isatty(stdin()) && ![stdout(), stderr()].into_iter().any(leads_to_others)
     }
 
     /// Hands it to the group of the tool, if this process has it. Whether it had.
@@ -56,4 +58,10 @@ impl Terminal {
         before.thread_set_mask()?;
         Ok(taken?)
     }
+}
+
+/// Whether what is written to it is another process's to read.
+fn leads_to_others(stream: BorrowedFd<'_>) -> bool {
+    let kind = fstat(stream).map(|status| FileType::from_raw_mode(status.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }

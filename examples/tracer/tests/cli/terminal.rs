@@ -265,3 +265,50 @@ fn a_tool_that_asks_for_a_password_in_the_background_waits_until_it_has_the_term
     let shown = terminal.ends();
     assert_eq!((after(&shown, "word62="), after(&shown, "code=")), ("secret", "0"), "{shown}");
 }
+
+#[test]
+fn a_pager_behind_the_tool_has_the_terminal() {
+    let world = World::new();
+    // It goes on while the pager, which the shell puts into one group with us, reads from the terminal.
+    let command =
+        world.ours(&[], &["sh", "-c", "echo line; until [ -e $0 ]; do sleep 0.05; done; exit 7", &world.text("go")]);
+    let Some((mut terminal, _)) = bash(&world, "") else { return };
+    let pager = format!(
+        "sh -c 'echo pager$((1+1)); read key < /dev/tty; echo got$((1+1))=$key; : > {}; cat'",
+        world.text("go")
+    );
+    terminal.types(&format!("stty -echo; {} | {pager}; echo code$((1+1))=${{PIPESTATUS[*]}}\n", line_of(&command)));
+    terminal.shows("pager2");
+    thread::sleep(std::time::Duration::from_millis(500));
+    terminal.types("q\n");
+    let shown =
+        eventually("its end", || Some(terminal.shown()).filter(|s| s.contains("code2=") || s.contains("Stopped")));
+    assert!(shown.contains("got2=q") && shown.contains("code2=7 0"), "{shown}");
+    terminal.types("exit\n");
+    terminal.ends();
+}
+
+#[test]
+fn a_tool_in_a_pipeline_has_the_terminal_once_it_asks() {
+    let world = World::new();
+    let Some((mut terminal, _)) = bash(&world, "") else { return };
+    let tool = "echo asks$((1+1)); read line < /dev/tty; read first; echo got$((1+1))=$line,$first; exit 7";
+    let tool = line_of(&world.ours(&[], &["sh", "-c", tool]));
+    terminal.types("stty -echo\n");
+    for (n, pipeline) in
+        [format!("{tool} < /dev/tty | cat"), format!("echo one | {tool}"), format!("echo one | {tool} | cat")]
+            .iter()
+            .enumerate()
+    {
+        terminal.types(&format!("{pipeline}; echo code$(({n}))=${{PIPESTATUS[*]}}\n"));
+        eventually("it asks", || (terminal.shown().matches("asks2").count() > n).then_some(()));
+        terminal.types(if n == 0 { "line\none\n" } else { "line\n" });
+        terminal.shows(&format!("code{n}="));
+    }
+    terminal.types("exit\n");
+    let shown = terminal.ends();
+    assert_eq!(shown.matches("got2=line,one").count(), 3, "{shown}");
+    let codes = ["code0=", "code1=", "code2="]
+        .map(|mark| shown.lines().find_map(|line| line.trim_end().split_once(mark)).unwrap().1);
+    assert_eq!(codes, ["7 0", "0 7", "0 7 0"], "{shown}");
+}
