@@ -29,8 +29,8 @@ use crate::tool::{End, Group, Signals};
 /// The exit code of shells where there is no such program.
 const NOT_FOUND: u8 = 127;
 
-/// Where containers have their programs.
-const CONTAINER_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where containers have their programs, and machines too.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a tool fared.
 #[derive(Debug)]
@@ -227,10 +227,13 @@ impl Errand<'_> {
             Keep::These(capabilities) => command.keep(capabilities),
             Keep::Everything => command.privileged(),
         };
+        if std::env::var_os("PATH").is_none() {
+            command.env("PATH", USUAL_PATH);
+        }
         if let Some((process, namespaces)) = process {
             if namespaces.contains(Namespaces::MOUNT) {
                 // The tool is the container's, and what is in our environment is not for it.
-                command.env_clear().env("PATH", CONTAINER_PATH);
+                command.env_clear().env("PATH", USUAL_PATH);
                 let kept = ["TERM", "LANG", "LC_ALL"].map(|name| (name, std::env::var_os(name)));
                 kept.into_iter().filter_map(|(name, value)| Some((name, value?))).for_each(|(name, value)| {
                     command.env(name, value);
@@ -306,7 +309,7 @@ fn note(done: io::Result<()>, what: &str) {
 
 /// Whether there is such a tool on this machine: nobody is told of one that there is not.
 fn look_up(program: &OsStr) -> Result<(), Failure> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into());
     let is_there = match program.as_encoded_bytes().contains(&b'/') {
         true => Path::new(program).exists(),
         false => std::env::split_paths(&path).any(|folder| folder.join(program).is_file()),

@@ -134,6 +134,19 @@ fn a_tool_that_is_none_is_127_or_126_as_shells_have_it() {
     }
 }
 
+#[test]
+fn without_a_path_a_tool_is_looked_for_where_programs_usually_are() {
+    let world = World::new();
+    let said = ask(world.ours(&[], &["env"]).env_remove("PATH"));
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+    assert!(
+        said.text().lines().any(|line| line == "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    );
+    assert_eq!(ask(world.ours(&[], &["no-such-tool"]).env_remove("PATH")).code, Some(127));
+    // An empty one is the current folder, as it is for shells.
+    assert_eq!(ask(world.ours(&[], &["ls"]).env("PATH", "").current_dir(world.path(""))).code, Some(127));
+}
+
 /// The program as root, without a capability or with it alone; `None`, said aloud, if that cannot be made.
 pub(crate) fn with(bounding: &str, command: &Command) -> Option<Command> {
     match Command::new("setpriv").arg("--version").output() {
