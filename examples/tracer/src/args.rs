@@ -101,6 +101,9 @@ pub(crate) struct RunArgs {
     /// The tool, in podtracer's form
     #[arg(value_name = "TOOL")]
     pub(crate) tool: Option<String>,
+    /// What was meant for the tool and has no `--` in front: refused, with a word on that
+    #[arg(hide = true, value_name = "STRAY")]
+    pub(crate) stray: Vec<String>,
     /// The tool and its arguments, as they are
     #[arg(last = true, value_name = "TOOL [ARGS]", num_args = 0..)]
     pub(crate) command: Vec<std::ffi::OsString>,
@@ -129,7 +132,7 @@ pub(crate) struct RunArgs {
     pub(crate) stream: Option<String>,
 
     /// End the tool, and all that it started, after this time, such as 30s or 1m30s
-    #[arg(short, long, value_name = "TIME", help_heading = "Tool", default_value = "", hide_default_value = true, value_parser = timer)]
+    #[arg(short, long, value_name = "TIME", help_heading = "Tool", default_value = "", hide_default_value = true, allow_hyphen_values = true, value_parser = timer)]
     pub(crate) timer: Timer,
     /// The container whose namespaces --enter means; else the first that runs. All of a pod's have one network
     #[arg(long, value_name = "CONTAINER", help_heading = "Tool")]
@@ -229,7 +232,7 @@ pub(crate) struct CaptureArgs {
     #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// End after this time
-    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     pub(crate) timer: Option<Duration>,
     /// Start another file when one has this size, such as 100MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]

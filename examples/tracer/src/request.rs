@@ -125,6 +125,20 @@ impl Request {
 }
 
 fn tool(args: &RunArgs) -> Result<Tool, Failure> {
+    if let Some(first) = args.stray.first() {
+        let line = args
+            .tool
+            .iter()
+            .chain(&args.stray)
+            .map(|word| word.escape_debug().to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let text = format!(
+            "unexpected argument `{}`: give the tool and its arguments after `--`, such as `-- {line}`",
+            first.escape_debug()
+        );
+        return Err(Failure::usage(anyhow!(text)));
+    }
     let tool = match (&args.tool, &args.command[..]) {
         (None, []) => return Err(Failure::usage(anyhow!("no tool: say which after `--`, such as `-- ip addr`"))),
         (Some(first), [second, ..]) => {

@@ -5,7 +5,7 @@ mod many;
 use std::error::Error as _;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
@@ -62,6 +62,12 @@ pub(crate) struct Shared {
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let request = Request::of(args)?;
     let audit = Audit::new(given(args.audit.as_deref()))?;
+    // Scripts of podtracer's users mean it; who looks on may not.
+    if request.sinks.names().is_empty() && io::stderr().is_terminal() {
+        tracing::warn!(
+            "the tool's output goes nowhere: say -s, -f or -d, or give the tool and its arguments after `--`"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let exit = runtime.block_on(async {
         // Processes that the tool leaves behind become our children, and are ended with it.

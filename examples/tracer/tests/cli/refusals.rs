@@ -27,6 +27,10 @@ fn bad_usage_is_64_and_says_what_is_wrong() {
         (&[&pod[..], &["--runtime-endpoint", "tcp://h:1", "--", "ip"]].concat(), "unix:///path/of/its.sock"),
         (&["run", "--local", "-l", "app in (web", "--", "ip"], "app in (web"),
         (&["run", "--local", "-l", "app=web", "-f", "out", "--", "ip"], "put {pod} into its name"),
+        (&[&pod[..], &["ip", "addr"]].concat(), "after `--`, such as `-- ip addr`"),
+        (&[&pod[..], &["ip", "addr", "show", "--", "x"]].concat(), "after `--`, such as `-- ip addr show`"),
+        (&[&pod[..], &["-t", "-5s", "--", "ip"]].concat(), "a duration cannot be negative"),
+        (&["capture", "--pod", "default/web", "-t", "-5s"], "a duration cannot be negative"),
         (&["fly"], "unrecognized subcommand"),
     ] {
         let said = ask(&mut world.tracer(args));

@@ -312,3 +312,14 @@ fn a_tool_in_a_pipeline_has_the_terminal_once_it_asks() {
         .map(|mark| shown.lines().find_map(|line| line.trim_end().split_once(mark)).unwrap().1);
     assert_eq!(codes, ["7 0", "0 7", "0 7 0"], "{shown}");
 }
+
+#[test]
+fn people_are_told_that_podtracers_form_prints_nothing_by_itself() {
+    let world = World::new();
+    let hint = "goes nowhere";
+    for (args, is_told) in [(&["true"][..], true), (&["true", "-s"], false), (&["true", "-f", "/dev/null"], false)] {
+        let Some(mut terminal) = Terminal::start(r#""$@"; echo code=$?"#, &world.theirs(args)) else { return };
+        let shown = terminal.ends();
+        assert_eq!((after(&shown, "code="), shown.contains(hint)), ("0", is_told), "{args:?}: {shown}");
+    }
+}
