@@ -15,6 +15,7 @@ use crate::{Error, ErrorKind, Result};
 pub enum LogFormat {
     /// One line of text for people, coloured on a terminal.
     #[default]
+    #[value(alias = "")] // an empty variable, as templates write it, counts as absent
     Text,
     /// One JSON object a line: `timestamp`, `level`, `target`, `message` and the fields of the event.
     Json,
@@ -45,7 +46,7 @@ pub struct LogArgs {
 
     /// What to log: off, error, warn, info, debug, trace, or a list such as info,podtrail_watch=debug
     ///
-    /// Without it PODTRAIL_LOG is asked, then RUST_LOG, then it is info.
+    /// Without it PODTRAIL_LOG is asked, then RUST_LOG, then it is what suits the command: info for a daemon, often less for others.
     #[arg(long, value_name = "FILTER", global = true)]
     pub log_level: Option<String>,
 }

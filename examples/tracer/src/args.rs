@@ -1,12 +1,15 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::go;
 
 /// Run a tool in a pod's network namespace, look into it, capture its packets.
 ///
@@ -20,12 +23,12 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 #[command(name = "tracer", version, propagate_version = true)]
 pub(crate) struct Cli {
     /// Taken for the sake of podtracer's users; it never did anything
-    #[arg(short = 't', long, hide = true, num_args = 0..=1, require_equals = true, value_name = "BOOL")]
+    #[arg(short = 't', long, hide = true, num_args = 0..=1, require_equals = true, value_name = "BOOL", value_parser = go::boolean)]
     pub(crate) toggle: Option<Option<bool>>,
     #[command(flatten)]
     pub(crate) log: podtrail_daemon::LogArgs,
     /// Taken for the sake of podtracer's users; it never held anything
-    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    #[arg(long, global = true, hide = true, value_name = "FILE", value_parser = path())]
     pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -59,7 +62,8 @@ pub(crate) struct PodArgs {
     /// The pod's namespace
     #[arg(short, long, value_name = "NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) namespace: Option<String>,
-    /// All pods of this node with these labels, such as app=web,tier!=db; of one namespace with -n
+    /// All pods of this node with these labels, such as app=web,tier=front; of one namespace with -n. The Kubernetes API knows
+    /// `tier!=db` and `app in (web,db)` too; the container runtime, which --local asks, does not
     #[arg(short = 'l', long, value_name = "LABELS", conflicts_with = "pod", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) selector: Option<String>,
     /// Ask only the node's container runtime for the pod, not the Kubernetes API
@@ -71,15 +75,17 @@ pub(crate) struct PodArgs {
     /// The runtime's socket, such as unix:///run/containerd/containerd.sock; else the first of the usual ones that is there
     #[arg(long, value_name = "ENDPOINT", env = "CONTAINER_RUNTIME_ENDPOINT")]
     pub(crate) runtime_endpoint: Option<String>,
-    /// Where the node's /proc and /run are mounted, in a container; else /host where there is a /host/proc
-    #[arg(long, value_name = "DIR", env = "PODTRAIL_HOST_ROOT")]
+    /// Where the node's /proc and /run are mounted, in a container; else /host where there is a /host/run, and /host/proc where
+    /// only that is there
+    #[arg(long, value_name = "DIR", env = "PODTRAIL_HOST_ROOT", value_parser = path())]
     pub(crate) host_root: Option<PathBuf>,
-    /// Let it be a pod of the host's network: it has no network namespace of its own
+    /// Let it be a pod of the host's network: it has no network namespace of its own. In a container this needs hostPID, since
+    /// the runtime names a process of the node
     #[arg(long)]
     pub(crate) allow_host: bool,
     /// Which kubeconfig to use; else $KUBECONFIG, ~/.kube/config, or the service account
     #[cfg(feature = "api")]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Which context of it
     #[cfg(feature = "api")]
@@ -93,8 +99,8 @@ pub(crate) struct PodArgs {
     override_usage = "tracer run [OPTIONS] --pod <NAMESPACE/NAME> -- <TOOL> [ARGS]...\n       \
                       tracer run [OPTIONS] -l <LABELS> -- <TOOL> [ARGS]...\n       \
                       tracer run <TOOL> -a \"<ARGS>\" --pod <NAME> -n <NAMESPACE> [-s] [-f FILE] [-d HOST -p PORT] [-t TIME]",
-    after_long_help = "The second form is podtracer's. There the tool's output goes only where -s, -f and -d say, and -a is\n\
-                       split at spaces, except within quotes. In the first form output goes to standard output unless -f, -d or\n\
+    after_long_help = "The third form is podtracer's. There the tool's output goes only where -s, -f and -d say, and -a is\n\
+                       split at spaces, except within quotes. In the others output goes to standard output unless -f, -d or\n\
                        --stream says otherwise, and arguments reach the tool as they are."
 )]
 pub(crate) struct RunArgs {
@@ -115,8 +121,9 @@ pub(crate) struct RunArgs {
     pub(crate) pods: PodArgs,
 
     /// Copy the tool's output to standard output
-    #[arg(short, long, help_heading = "Output", num_args = 0..=1, require_equals = true, default_value_t = false,
-          default_missing_value = "true", value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long, help_heading = "Output", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_name = "BOOL", value_parser = go::boolean,
+          hide_default_value = true)]
     pub(crate) stdout: bool,
     /// Write the tool's output to this file, which is emptied first; {namespace} and {pod} stand for the pod's
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
@@ -220,7 +227,7 @@ pub(crate) struct CaptureArgs {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) interface: Vec<String>,
     /// The ledger that says which pod held an address
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) ledger: Option<PathBuf>,
     /// How many bytes of a packet to keep
     #[arg(short = 'S', long, value_name = "BYTES", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(64..=262_144))]
@@ -287,8 +294,13 @@ pub(crate) struct ReceiveArgs {
 }
 
 /// What was given of a flag or a variable: one that is empty, as templates write it, is none.
-pub(crate) fn given(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !text.is_empty())
+pub(crate) fn given<T: AsRef<OsStr> + ?Sized>(value: Option<&T>) -> Option<&T> {
+    value.filter(|value| !value.as_ref().is_empty())
+}
+
+/// A path that may be empty, for [`given`].
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// When the timer ends a tool, if it does.
@@ -296,12 +308,18 @@ pub(crate) fn given(text: Option<&str>) -> Option<&str> {
 pub(crate) struct Timer(pub(crate) Option<Duration>);
 
 fn timer(text: &str) -> anyhow::Result<Timer> {
-    given(Some(text)).map(time).transpose().map(Timer)
+    // None at all is one, as it was for podtracer: the tool is ended when it has started.
+    given(Some(text)).map(duration).transpose().map(Timer)
 }
 
 fn time(text: &str) -> anyhow::Result<Duration> {
-    let time = podtrail_daemon::duration(text)?;
+    let time = duration(text)?;
     ensure!(!time.is_zero(), "nothing can be done in no time");
+    Ok(time)
+}
+
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let time = go::duration(text).map_or_else(|| podtrail_daemon::duration(text), Ok)?;
     ensure!(time <= Duration::from_secs(365 * 86_400), "more than a year");
     Ok(time)
 }
@@ -330,6 +348,14 @@ mod tests {
         assert_eq!(time("1m30s").unwrap(), Duration::from_secs(90));
         for text in ["", "5", "-1s", "0s", "9999h", "soon"] {
             assert!(time(text).is_err(), "{text}");
+        }
+        for (text, expected) in
+            [("", None), ("0", Some(0)), ("0s", Some(0)), ("1.5m0.5s", Some(90_500)), ("1 min", Some(60_000))]
+        {
+            assert_eq!(timer(text).unwrap().0, expected.map(Duration::from_millis), "{text}");
+        }
+        for text in ["-1s", "9999h"] {
+            assert!(timer(text).is_err(), "{text}");
         }
     }
 }

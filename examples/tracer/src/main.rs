@@ -7,6 +7,7 @@ mod args;
 mod arguments;
 mod audit;
 mod capture;
+mod go;
 mod ns;
 mod output;
 mod owners;
@@ -55,8 +56,8 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Receive(_) => "info",
         _ => "warn",
     };
-    cli.log.install(&format!("{level},kube_client=off"))?;
-    if cli.config.is_some() || cli.toggle.is_some() {
+    cli.log.install(&format!("{level},kube_client=off,rustls_platform_verifier=off"))?;
+    if args::given(cli.config.as_deref()).is_some() || cli.toggle.is_some() {
         tracing::warn!("--config and --toggle do nothing: they are podtracer's, and did nothing there");
     }
     match cli.command {

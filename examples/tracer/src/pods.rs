@@ -65,11 +65,14 @@ pub(crate) struct Node {
 impl Node {
     /// Must be called in a tokio runtime.
     pub(crate) fn new(args: &PodArgs) -> Result<Self, Failure> {
-        let (root, proc) = host_folders(args.host_root.as_deref());
+        let (root, proc) = host_folders(given(args.host_root.as_deref()));
         let endpoint = given(args.runtime_endpoint.as_deref());
         let failure = |e: podtrail_cri::Error| match endpoint {
             Some(_) => Failure::usage(e),
-            None => Failure::unavailable(e),
+            None => {
+                let what = "--runtime-endpoint says where the container runtime is, if not at a usual place";
+                Failure::unavailable(anyhow::Error::new(e).context(what))
+            }
         };
         let endpoint = Endpoint::detect(endpoint, Some(&root)).map_err(failure)?;
         let mut config = Config::default();

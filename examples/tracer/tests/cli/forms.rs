@@ -150,6 +150,43 @@ fn the_exit_code_is_the_tools() {
     assert_eq!(ask(&mut world.theirs(&["sh", "-a", "-c 'exit 3'"])).all(), (Some(3), "", ""));
 }
 
+#[test]
+fn podtracers_booleans_and_durations_are_gos() {
+    let world = World::new();
+    for (flag, expected) in
+        [("-s=1", "hi\n"), ("-s=T", "hi\n"), ("--stdout=TRUE", "hi\n"), ("-s=0", ""), ("--stdout=False", "")]
+    {
+        let said = ask(&mut world.theirs(&["echo", "-a", "hi", flag]));
+        assert_eq!(said.all(), (Some(0), expected, ""), "{flag}");
+    }
+    for time in ["1.5m0.5s", "+1h", "100000000us", "100000000\u{b5}s"] {
+        let said = ask(&mut world.theirs(&["echo", "-a", "hi", "-s", "-t", time]));
+        assert_eq!(said.all(), (Some(0), "hi\n", ""), "{time}");
+    }
+    for time in ["0", "0s", ".5s"] {
+        let mut running = Running::start(&mut world.theirs(&["sleep", "-a", "60", "-t", time]));
+        assert_eq!(running.ends().all(), (Some(0), "", ""), "{time}");
+    }
+}
+
+#[test]
+fn what_is_given_and_empty_is_as_if_it_was_not_given() {
+    let world = World::new();
+    let empty = ["--config", "", "--host-root", "", "--node", "", "--file", "", "--stream", "", "--audit", ""];
+    assert_eq!(ask(&mut world.ours(&empty, &["echo", "hi"])).all(), (Some(0), "hi\n", ""));
+    #[cfg(feature = "api")]
+    assert_eq!(
+        ask(&mut world.ours(&["--kubeconfig", "", "--context", ""], &["echo", "hi"])).all(),
+        (Some(0), "hi\n", "")
+    );
+    let mut command = world.ours(&[], &["echo", "hi"]);
+    for name in ["PODTRAIL_HOST_ROOT", "NODE_NAME", "PODTRAIL_AUDIT", "PODTRAIL_LOG", "PODTRAIL_LOG_FORMAT", "RUST_LOG"]
+    {
+        command.env(name, "");
+    }
+    assert_eq!(ask(&mut command).all(), (Some(0), "hi\n", ""));
+}
+
 /// A process in the pod's namespace, as a sandbox has one.
 struct Inhabitant(Child);
 
