@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Failure, print_error};
 use podtrail_event::{EventId, Timestamp};
 use podtrail_writer::{Spec, Target as To, WriterExt as _};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -185,7 +184,11 @@ impl Audit {
     /// That this cannot be written does not change what is refused: it is said beside.
     pub(crate) async fn refused(&self, run: &Run, failure: &Failure) {
         let what = What::Refused { reason: format!("{:#}", failure.error) };
-        if let Err(failure) = self.write("tool-run-refused", run, what).await {
+        let refused = format!("{:#}", failure.error);
+        if let Err(failure) = self.write("tool-run-refused", run, what).await
+            // Where it is why the run was refused, it is said already.
+            && format!("{:#}", failure.error) != refused
+        {
             print_error(failure.error.as_ref());
         }
     }
@@ -199,7 +202,7 @@ impl Audit {
         let deliver = async {
             let _turn = match &spec.target {
                 To::File(file) => {
-                    Some(turn(&file.path).await.with_context(|| format!("cannot lock {}", file.path.display()))?)
+                    Some(turn(&file.path).await.with_context(|| format!("cannot write to {}", file.path.display()))?)
                 }
                 _ => None,
             };
@@ -213,7 +216,17 @@ impl Audit {
 
 /// Waits until nobody else writes an event.
 async fn turn(path: &Path) -> io::Result<File> {
-    let file = File::options().append(true).create(true).mode(0o640).open(path)?;
+    // A pipe that nobody reads is not waited for; a link may lead where somebody else wants us to write.
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP;
+    let file = match rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, mode) {
+        Err(Errno::LOOP) => return Err(io::Error::other("it is a symbolic link, and those are not followed")),
+        Err(Errno::NXIO) => return Err(not_regular()),
+        opened => File::from(opened?),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(not_regular());
+    }
     let until = Instant::now() + TURN;
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -221,4 +234,8 @@ async fn turn(path: &Path) -> io::Result<File> {
             locked => return locked.map(|()| file).map_err(Into::into),
         }
     }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::other("it is not a regular file: name another path, or use stdout")
 }

@@ -97,8 +97,32 @@ fn what_cannot_be_written_down_does_not_run() {
     for path in [world.text("no/where"), "/".to_owned(), "/dev/full".to_owned()] {
         let said = ask(&mut world.ours(&["--audit", &format!("file:{path}")], &["touch", &world.text("ran")]));
         assert_eq!((said.code, said.text(), world.path("ran").exists()), (Some(69), "", false), "{path}: {}", said.err);
-        assert!(said.err.contains("an audit event cannot be written"), "{path}: {}", said.err);
+        assert_eq!(said.err.matches("an audit event cannot be written").count(), 1, "{path}: {}", said.err);
     }
+}
+
+#[test]
+fn what_others_may_have_put_at_its_path_is_not_written_to() {
+    let world = World::new();
+    fs::write(world.path("precious"), "precious").unwrap();
+    std::os::unix::fs::symlink(world.path("precious"), world.path("link")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, world.path("pipe"), rustix::fs::Mode::RWXU).unwrap();
+    for (name, words) in [("link", "symbolic link"), ("pipe", "not a regular file"), ("", "")] {
+        let path = world.text(name);
+        let mut running =
+            Running::start(&mut world.ours(&["--audit", &format!("file:{path}")], &["touch", &world.text("ran")]));
+        let said = running.ends();
+        assert_eq!((said.code, said.text(), world.path("ran").exists()), (Some(69), "", false), "{path}: {}", said.err);
+        assert!(said.err.contains(&path) && said.err.contains(words), "{path}: {}", said.err);
+    }
+    assert_eq!(world.read("precious"), "precious");
+    // One that somebody reads is none either.
+    let mut reader =
+        std::process::Command::new("cat").arg(world.path("pipe")).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let said = Running::start(&mut world.ours(&["--audit", &format!("file:{}", world.text("pipe"))], &["true"])).ends();
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    assert!(said.code == Some(69), "{said:?}");
 }
 
 #[test]
