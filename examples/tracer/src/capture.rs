@@ -11,8 +11,9 @@ use anyhow::{Context as _, anyhow};
 use podtrail_daemon::{Exit, Failure, print_error};
 use podtrail_event::DEFAULT_NETWORK;
 use podtrail_netns::capture::{
-    Capture, CaptureConfig, CaptureHandle, CaptureStats, Filter, Recorder, Rotation, SectionInfo,
+    Capture, CaptureConfig, CaptureHandle, CaptureStats, Filter, LinkType, Recorder, Rotation, SectionInfo,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::annotate::say;
 use crate::args::CaptureArgs;
@@ -24,7 +25,7 @@ use record::{Record, Source};
 
 /// Each has a ring of its own.
 const PODS: usize = 64;
-/// How often a reader that gets no packets looks whether others have failed.
+/// How often a reader that gets no packets looks whether others have failed, and who writes none, whether anybody reads.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often it is asked whether the pods are still there.
 const WATCH: Duration = Duration::from_secs(3);
@@ -58,17 +59,21 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
                 pods.len()
             )));
         }
-        let mut sources = Vec::new();
+        let (mut sources, mut refused) = (Vec::new(), None);
         for pod in &pods {
             match open(args, &node, pod, &config, wanted.is_many()).await {
                 Ok(source) => sources.push(source),
                 // One that has just ended does not keep the others waiting.
-                Err(failure) if wanted.is_many() => print_error(failure.error.as_ref()),
+                Err(failure) if wanted.is_many() => {
+                    print_error(failure.error.as_ref());
+                    refused.get_or_insert(failure.exit);
+                }
                 Err(failure) => return Err(failure),
             }
         }
         if sources.is_empty() {
-            return Err(Failure::unavailable(anyhow!("no pod's packets can be captured")));
+            let exit = refused.unwrap_or(Exit::Unavailable as u8);
+            return Err(Failure { exit, error: anyhow!("no pod's packets can be captured") });
         }
         // Heard before it can be seen that there is a capture.
         let shutdown = podtrail_daemon::shutdown_signal().map_err(anyhow::Error::new)?;
@@ -91,14 +96,27 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
 
 fn config(args: &CaptureArgs) -> Result<CaptureConfig, Failure> {
     let mut config = CaptureConfig::default();
-    if !args.filter.is_empty() {
-        config.filter = Some(Filter::new(&args.filter.join(" ")).map_err(Failure::usage)?);
+    let filter = args.filter.join(" ");
+    if !filter.trim().is_empty() {
+        config.filter = Some(checked(&filter, args.snap_length)?);
     }
     config.interfaces.clone_from(&args.interface);
     config.snap_length = args.snap_length;
     config.ring_size = (args.buffer as usize) << 20;
     config.promiscuous = args.promiscuous;
     Ok(config)
+}
+
+/// A filter for one type of link at least: what is none is said once, before anybody is asked for pods.
+fn checked(text: &str, snap_length: u32) -> Result<Filter, Failure> {
+    let filter = Filter::new(text).map_err(Failure::usage)?;
+    let compiled = filter.compile(LinkType::ETHERNET, snap_length);
+    let compiled = compiled.or_else(|e| filter.compile(LinkType::RAW, snap_length).map_err(|_as_well| e));
+    match compiled {
+        Ok(_) => Ok(filter),
+        Err(e) if e.kind() == podtrail_netns::ErrorKind::Filter => Err(Failure::usage(e)),
+        Err(e) => Err(Failure::unavailable(e)),
+    }
 }
 
 async fn open(
@@ -143,12 +161,14 @@ fn recorder(args: &CaptureArgs) -> Result<Recorder, Failure> {
     let system = rustix::system::uname();
     section.os = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
     section.hardware = system.machine().to_string_lossy().into_owned();
-    if args.write == "-" {
-        return Recorder::new(io::stdout(), &section).map_err(Failure::unavailable);
-    }
     let mut rotation = Rotation::default();
     (rotation.size, rotation.period, rotation.keep) = (args.rotate_size, args.rotate_time, args.keep);
-    Recorder::create(&args.write, rotation, &section).map_err(Failure::unavailable)
+    let made = match &*args.write {
+        "-" => Recorder::new(io::stdout(), &section),
+        path => Recorder::create(path, rotation, &section),
+    };
+    // Who reads it knows at once what comes, if not yet which packets.
+    made.and_then(|mut recorder| recorder.flush().map(|()| recorder)).map_err(Failure::unavailable)
 }
 
 fn owners(args: &CaptureArgs) -> Result<Option<Owners>, Failure> {
@@ -180,16 +200,10 @@ async fn follow(
         })
     });
     let mut readers = std::pin::pin!(futures::future::join_all(readers.collect::<Vec<_>>()));
-    let enough = async {
-        match args.timer {
-            Some(timer) => tokio::time::sleep(timer).await,
-            None => std::future::pending().await,
-        }
-    };
     let ended = tokio::select! {
         ended = &mut readers => Ok(ended),
         () = asked_to_end => Err(()),
-        () = enough => Err(()),
+        () = enough(args) => Err(()),
         () = record.ended() => Err(()),
         never = watch(node, pods) => never,
     };
@@ -213,12 +227,39 @@ async fn follow(
     let mut stats = CaptureStats::default();
     (stats.received, stats.dropped, stats.freezes) = (received, dropped.unwrap_or_default(), freezes);
     let record = Arc::into_inner(record).expect("all readers have ended");
-    let written = record.finish(&stats)?;
+    let (written, finished) = record.finish(&stats);
     let dropped = dropped.map_or_else(|| "an unknown number".to_owned(), |dropped| dropped.to_string());
-    say(&format!("{written} packets captured, {dropped} dropped for want of room"));
-    match failure {
+    say(&format!("{written}, {dropped} dropped for want of room"));
+    match failure.or_else(|| finished.err().map(Into::into)) {
         Some(error) => Err(Failure::unavailable(error)),
         None => Ok(Exit::Ok as u8),
+    }
+}
+
+/// Waits until the time is over, or nobody reads any more.
+async fn enough(args: &CaptureArgs) {
+    let timer = async {
+        match args.timer {
+            Some(timer) => tokio::time::sleep(timer).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = timer => {}
+        () = abandoned(), if args.write == "-" => {}
+    }
+}
+
+/// Waits until nobody can read standard output any more. Writing would show it, but only packets are written.
+async fn abandoned() {
+    let stdout = io::stdout();
+    loop {
+        // Nothing is asked for: what is said then is an error, or that the other end is gone.
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        if poll(&mut polled, Some(&Timespec::default())).is_ok_and(|said| said > 0) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

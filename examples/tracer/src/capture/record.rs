@@ -1,12 +1,12 @@
 //! From the rings of pods to one recording.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use podtrail_daemon::Failure;
 use podtrail_event::Timestamp;
 use podtrail_netns::ErrorKind;
 use podtrail_netns::capture::{Capture, CaptureHandle, CaptureStats, InterfaceInfo, Packet, Recorder};
@@ -14,6 +14,24 @@ use tokio::sync::Notify;
 
 use crate::annotate::say;
 use crate::owners::Owners;
+
+/// How many packets were written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    all: u64,
+    /// Those that are where they should be; of the others only some are, if writing failed.
+    certain: u64,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} packets captured", self.all)?;
+        if self.certain < self.all {
+            write!(f, ", only {} of them written for certain", self.certain)?;
+        }
+        Ok(())
+    }
+}
 
 /// What all pods are recorded to.
 #[derive(Debug)]
@@ -29,14 +47,14 @@ struct Inner {
     recorder: Recorder,
     /// How many packets are still wanted.
     left: Option<u64>,
-    written: u64,
+    written: Written,
     /// What was written ends anywhere.
     has_failed: bool,
 }
 
 impl Record {
     pub(super) fn new(recorder: Recorder, most: Option<u64>) -> Self {
-        let inner = Inner { recorder, left: most, written: 0, has_failed: false };
+        let inner = Inner { recorder, left: most, written: Written::default(), has_failed: false };
         Self { inner: Mutex::new(inner), interfaces: AtomicU32::new(0), ended: Notify::new() }
     }
 
@@ -54,15 +72,19 @@ impl Record {
         self.lock().left == Some(0)
     }
 
-    /// Completes the recording; gives the number of packets in it.
-    pub(super) fn finish(self, stats: &CaptureStats) -> Result<u64, Failure> {
+    /// Completes the recording, unless it has failed before; says how many packets are in it.
+    pub(super) fn finish(self, stats: &CaptureStats) -> (Written, podtrail_netns::Result<()>) {
         // What was written before a panic is in the file, whole or not.
-        let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if !inner.has_failed {
-            let now = Timestamp::from(SystemTime::now()).as_nanosecond();
-            inner.recorder.finish(now, stats).map_err(Failure::unavailable)?;
+        let Inner { recorder, mut written, has_failed, .. } =
+            self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if has_failed {
+            return (written, Ok(()));
         }
-        Ok(inner.written)
+        let finished = recorder.finish(Timestamp::from(SystemTime::now()).as_nanosecond(), stats);
+        if finished.is_ok() {
+            written.certain = written.all;
+        }
+        (written, finished)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -143,6 +165,7 @@ impl Source {
             let inner = &mut *record.lock();
             let flushed = inner.recorder.flush();
             inner.noted(flushed)?;
+            inner.written.certain = inner.written.all;
             if inner.left == Some(0) {
                 return Ok(());
             }
@@ -155,7 +178,7 @@ impl Inner {
         let described = info.map_or(Ok(()), |info| self.recorder.interface(info));
         let written = described.and_then(|()| self.recorder.packet(packet, comments));
         self.noted(written)?;
-        self.written += 1;
+        self.written.all += 1;
         if let Some(left) = &mut self.left {
             *left -= 1;
         }

@@ -16,7 +16,8 @@ use podtrail_netns::Capabilities;
 use podtrail_netns::capture::{Contents, PcapngReader};
 use rustix::process::Signal;
 
-use crate::harness::{Running, Said, World, eventually};
+use crate::fake::NamespaceMode;
+use crate::harness::{Running, Said, World, ask, eventually};
 use crate::skip::skip;
 
 const PORT: u16 = 4000;
@@ -162,6 +163,45 @@ fn a_reader_of_packets_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
+fn a_reader_that_leaves_is_noticed_where_no_packet_passes() {
+    let Some(world) = pod() else { return };
+    let mut running = Running::start(&mut capture(&world, &["-w", "-"]));
+    let mut first = [0; 4];
+    let mut out = running.child().stdout.take().unwrap();
+    out.read_exact(&mut first).unwrap();
+    assert_eq!(first, [0x0a, 0x0d, 0x0d, 0x0a], "the header of the section, though there are no packets");
+    drop(out);
+    let said = running.ends();
+    assert!(said.code == Some(0) && running.since.elapsed() < Duration::from_secs(5), "{said:?}");
+}
+
+#[test]
+fn packets_that_are_not_in_the_file_are_not_said_to_be() {
+    let Some(world) = pod() else { return };
+    // As on a full disk, at 32 KiB.
+    let limited = "trap '' 25; ulimit -f 64; exec \"$@\"";
+    let inner = capture(&world, &["-w", &world.text("out"), "-t", "20s"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = with_traffic(&world, || Running::start(&mut command).ends());
+    assert!(said.code == Some(69) && said.err.contains("cannot write packets: File too large"), "{said:?}");
+    let mut reader = PcapngReader::new(File::open(world.path("out")).unwrap());
+    let mut there = 0;
+    while let Ok(Some(block)) = reader.next() {
+        there += usize::from(matches!(block.contents, Contents::Packet { .. }));
+    }
+    let numbers: Vec<usize> = said.err.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+    let [all, certain, 0, ..] = numbers[..] else { panic!("{}", said.err) };
+    assert!(
+        said.err.starts_with(&format!("{all} packets captured, only {certain} of them written for certain, 0 dropped")),
+        "{}",
+        said.err
+    );
+    assert!(certain <= there && there < all, "{certain}, {there}, {all}");
+}
+
+#[test]
 fn an_interface_can_be_named_and_must_be_there() {
     let Some(world) = pod() else { return };
     let said = captured(&world, &["-i", "lo", "-c", "2", "-w", &world.text("out")]);
@@ -203,6 +243,39 @@ fn many_pods_are_in_one_file_each_under_its_name() {
     assert_eq!(names, ["default/web-1:lo", "default/web:lo"]);
     for interface in 0..2 {
         assert!(recorded.packets.iter().any(|(of, _)| *of == interface));
+    }
+}
+
+#[test]
+fn a_bad_filter_is_one_error_before_anybody_is_asked_for_pods() {
+    let world = World::new();
+    let socket = world.text("no.sock");
+    for pods in [&["--pod", "default/web"][..], &["-l", "app=web"]] {
+        let flags = ["capture", "--local", "-w", &world.text("out"), "--runtime-endpoint", &socket];
+        let said = ask(&mut world.tracer([&flags, pods, &["tcp prt 80"]].concat()));
+        assert_eq!(
+            (said.code, said.err.lines().count(), world.path("out").exists()),
+            (Some(64), 1, false),
+            "{}",
+            said.err
+        );
+        assert!(said.err.starts_with("error: \"tcp prt 80\" is not a filter here: "), "{}", said.err);
+    }
+}
+
+#[test]
+fn where_no_pod_of_many_can_be_captured_the_code_is_that_of_one() {
+    let world = World::new();
+    let mut host = world.sandbox("aa", "web", "u1");
+    host.status().labels.insert("app".to_owned(), "host".to_owned());
+    let namespaces = host.status().linux.as_mut().unwrap().namespaces.as_mut().unwrap();
+    namespaces.options.as_mut().unwrap().network = NamespaceMode::Node.into();
+    world.has(vec![host]);
+    let words: [&[&str]; 3] = [&["run", "--", "true"], &["ns"], &["capture", "-w", &world.text("out")]];
+    for command in words {
+        let said = ask(&mut world.tracer([&command[..1], &["--local", "-l", "app=host"], &command[1..]].concat()));
+        assert_eq!((said.code, said.text()), (Some(64), ""), "{command:?}: {}", said.err);
+        assert!(said.err.contains("--allow-host"), "{}", said.err);
     }
 }
 
