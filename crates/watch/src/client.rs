@@ -1,6 +1,7 @@
 //! Asking the API server: requests, bounded answers.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use serde::Deserialize;
 
 use crate::decode::{Failure, Str};
@@ -29,11 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(65);
 /// # Errors
 /// If there is no such file or context, it cannot be read, or no cluster is configured at all.
 pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
-    let broken = |e: kube::config::KubeconfigError| {
-        let named =
-            kubeconfig.map_or_else(|| "the kubeconfig".to_owned(), |path| format!("kubeconfig {}", path.display()));
-        Error::caused(ErrorKind::Configuration, format_args!("cannot use {named}"), e)
-    };
+    let broken = |e| broken(kubeconfig, &e);
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = match kubeconfig {
         Some(path) => {
@@ -41,14 +38,43 @@ pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<
             kube::Config::from_custom_kubeconfig(read, &options).await.map_err(broken)?
         }
         None if context.is_some() => kube::Config::from_kubeconfig(&options).await.map_err(broken)?,
-        None => kube::Config::infer()
-            .await
-            .map_err(|e| Error::caused(ErrorKind::Configuration, "no cluster is configured", e))?,
+        None => kube::Config::infer().await.map_err(|e| unconfigured(&e))?,
     };
     config.default_retry = false;
     // A watch has its own time limits, which know of silence that is no fault.
     config.read_timeout = None;
     Client::try_from(config).map_err(|e| Error::caused(ErrorKind::Configuration, "cannot make a client", e))
+}
+
+/// What is wrong with a kubeconfig, once: kube says what its causes say too, and its parser shows the lines of the file.
+fn broken(path: Option<&Path>, e: &KubeconfigError) -> Error {
+    let variable = || std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
+    let named = match (path, e) {
+        // Named by the fault itself.
+        (_, KubeconfigError::ReadConfig(..)) => "the kubeconfig".to_owned(),
+        (Some(path), _) => format!("kubeconfig {}", path.display()),
+        (None, _) => format!("kubeconfig {}", variable().unwrap_or_else(|| "~/.kube/config".into()).display()),
+    };
+    let fault = chain(e);
+    let fault = fault.lines().next().unwrap_or_default();
+    Error::new(ErrorKind::Configuration, format_args!("cannot use {named}: {fault}"))
+}
+
+/// There was no service account, and this is why there was no kubeconfig.
+fn unconfigured(e: &InferConfigError) -> Error {
+    let cause = std::error::Error::source(e).and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(KubeconfigError::ReadConfig(e, path))
+            if e.kind() == io::ErrorKind::NotFound
+                && std::env::var_os("KUBECONFIG").is_none_or(|paths| paths.is_empty()) =>
+        {
+            let what =
+                format_args!("no cluster is configured: there is neither a service account nor {}", path.display());
+            Error::new(ErrorKind::Configuration, what)
+        }
+        Some(fault) => broken(None, fault),
+        None => Error::new(ErrorKind::Configuration, format_args!("no cluster is configured: {}", chain(e))),
+    }
 }
 
 /// The UID of the cluster: that of its `kube-system` namespace.
@@ -169,4 +195,31 @@ pub(crate) fn encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_cannot_be_used_is_named_and_its_fault_said_once() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("kubeconfig");
+        let whole = "current-context: c\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n\
+                     contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n";
+        for (text, context, fault) in [
+            ("a: b\nbroken: [\n", None, "line 2"),
+            ("a: b\nbroken: [\n", Some("c"), "line 2"),
+            (whole, Some("other"), "other"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let Err(error) = client(Some(&path), context).await else { panic!("{text} is none") };
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            let said = chain(&error);
+            assert!(said.starts_with(&format!("cannot use kubeconfig {}: ", path.display())), "{said}");
+            assert!(said.matches(fault).count() == 1 && said.lines().count() == 1, "{said}");
+        }
+        std::fs::write(&path, whole).unwrap();
+        client(Some(&path), Some("c")).await.unwrap();
+    }
 }

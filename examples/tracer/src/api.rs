@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use podtrail_daemon::Failure;
 use podtrail_watch::{Client, Phase, PodState, confirm, selected};
 
-use crate::args::PodArgs;
+use crate::args::{PodArgs, given};
 use crate::pods::{Found, Node};
 use crate::request::Wanted;
 
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn find(args: &PodArgs, wanted: &Wanted, here: &Node) -> Result<Vec<Found>, Failure> {
     let asked = async {
-        let client = podtrail_watch::client(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+        let client = podtrail_watch::client(given(args.kubeconfig.as_deref()), given(args.context.as_deref())).await;
         ask(&client.map_err(failure)?, wanted, here).await
     };
     let late = |_elapsed| {
@@ -55,11 +55,10 @@ fn failure(error: podtrail_watch::Error) -> Failure {
     match error.kind() {
         // The selector is the one thing in such a question that the server can find fault with.
         podtrail_watch::ErrorKind::Status(400) => Failure::usage(error),
-        podtrail_watch::ErrorKind::Configuration | podtrail_watch::ErrorKind::Unreachable => {
+        _ => {
             let what = "cannot ask the Kubernetes API, and --local asks the node's container runtime alone";
             Failure::unavailable(anyhow::Error::new(error).context(what))
         }
-        _ => Failure::unavailable(error),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Pods that the Kubernetes API knows, on this node and on others.
 
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use podtrail_sim::{Cluster, Config, Fault, Outcome, Pod, PodSpec, Verb};
 
-use crate::harness::{Said, World, ask};
+use crate::harness::{Said, World, ask, eventually};
+use crate::skip::skip;
 
 /// A node of a simulated cluster.
 struct Node {
@@ -178,9 +179,71 @@ fn an_api_server_that_forbids_it_is_repeated() {
     node.pod(spec("web", "node-0"));
     for args in [&["--pod", "default/web"][..], &["-l", "app=web"]] {
         let verb = if args[0] == "-l" { Verb::List } else { Verb::Get };
-        node.cluster.inject(Fault::Status { on: verb, code: 403, retry_after: None });
-        let said = node.run(&[args, &["--", "true"]].concat());
-        assert_eq!((said.code, said.text()), (Some(69), ""), "{args:?}: {}", said.err);
-        assert!(said.err.contains("403"), "{args:?}: {}", said.err);
+        for code in [401, 403] {
+            node.cluster.inject(Fault::Status { on: verb, code, retry_after: None });
+            let said = node.run(&[args, &["--", "true"]].concat());
+            assert_eq!((said.code, said.text()), (Some(69), ""), "{args:?}: {}", said.err);
+            assert!(said.err.contains(&format!("was answered {code}")), "{args:?}: {}", said.err);
+            assert!(said.err.contains("--local asks the node's container runtime alone"), "{args:?}: {}", said.err);
+        }
     }
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used_is_named_and_its_fault_said_once() {
+    let world = World::new();
+    kubeconfig(&world, "http://127.0.0.1:1");
+    let path = world.text("kubeconfig");
+    std::fs::write(world.path("broken"), "a: b\nbroken: [\n").unwrap();
+    let (broken, none) = (world.text("broken"), world.text("none"));
+    for (variable, flags, words) in [
+        (&broken, &[][..], format!("cannot use kubeconfig {broken}: ")),
+        (&path, &["--kubeconfig", &broken], format!("cannot use kubeconfig {broken}: ")),
+        (&path, &["--context", "other"], format!("cannot use kubeconfig {path}: ")),
+        (&none, &["--kubeconfig", &path, "--context", "other"], format!("cannot use kubeconfig {path}: ")),
+        (&none, &[], "cannot use the kubeconfig: failed to read".to_owned()),
+        (&path, &["--kubeconfig", &none], "cannot use the kubeconfig: failed to read".to_owned()),
+    ] {
+        let mut command = world.tracer([&["run"], flags, &["--pod", "default/web", "--", "true"]].concat());
+        command.env_remove("KUBERNETES_SERVICE_HOST").env_remove("KUBERNETES_SERVICE_PORT");
+        let said = ask(command.env("KUBECONFIG", variable));
+        assert_eq!((said.code, said.text(), said.err.lines().count()), (Some(69), "", 1), "{}", said.err);
+        assert!(said.err.contains(&format!("alone: {words}")) && !said.err.contains("\\n"), "{words}: {}", said.err);
+        for fault in ["line 2", "other", "No such file"] {
+            assert!(said.err.matches(fault).count() <= 1, "{}", said.err);
+        }
+        let fault = ["line ", ": other", "No such file"].iter().filter(|fault| said.err.contains(**fault)).count();
+        assert_eq!(fault, 1, "{}", said.err);
+    }
+}
+
+/// A server with a certificate that nobody vouches for; killed when dropped.
+struct Unvouched(Child);
+
+impl Drop for Unvouched {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn an_api_server_whose_certificate_nobody_vouches_for_is_one_error() {
+    let world = World::new();
+    let (key, certificate) = (world.text("key"), world.text("certificate"));
+    let words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"];
+    let alias = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate];
+    let Ok(made) = Command::new("openssl").args(words).args(alias).output() else { return skip("no openssl") };
+    assert!(made.status.success(), "{made:?}");
+    // Free a moment ago; nobody else is told.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-quiet", "-accept", &address.to_string(), "-key", &key, "-cert", &certificate]);
+    let _server = Unvouched(server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    eventually("the server", || std::net::TcpStream::connect(address).ok());
+    kubeconfig(&world, &format!("https://{address}"));
+    let flags = ["run", "--kubeconfig", &world.text("kubeconfig"), "--pod", "default/web", "--", "true"];
+    let said = ask(&mut world.tracer(flags));
+    assert_eq!((said.code, said.text(), said.err.lines().count()), (Some(69), "", 1), "{}", said.err);
+    assert!(said.err.contains("--local") && said.err.contains("certificate"), "{}", said.err);
 }
