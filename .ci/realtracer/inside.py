@@ -18,6 +18,7 @@ def judge(stage):
     image(stage)
     inside = Inside(stage)
     inside.works()
+    inside.restarted()
     inside.capabilities()
     inside.enters()
     inside.jobs()
@@ -42,14 +43,14 @@ class Inside:
         self.apply()
 
     def apply(self):
-        """The manifests as they are, but for where the runtime's socket is: each node of the test bed has it in a folder of its own."""
+        """The manifests as they are, but for where the runtime's folder is: each node of the test bed has one of its own."""
         home = self.stage.home
         shutil.copytree(self.stage.options.manifests, f"{home}/manifests")
         os.makedirs(f"{home}/overlay")
         pod = "/spec/template/spec"
         folders = os.path.dirname(os.path.dirname(self.bed.socket("node1")))
         patch = [{"op": "replace", "path": f"{pod}/volumes/1/hostPath", "value": {"path": folders, "type": "Directory"}},
-                 {"op": "add", "path": f"{pod}/containers/0/volumeMounts/1/subPathExpr", "value": "$(NODE_NAME)/containerd.sock"}]
+                 {"op": "add", "path": f"{pod}/containers/0/volumeMounts/1/subPathExpr", "value": "$(NODE_NAME)"}]
         with open(f"{home}/overlay/kustomization.yaml", "w") as file:
             json.dump({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["../manifests"],
                        "patches": [{"target": {"kind": "DaemonSet"}, "patch": json.dumps(patch)}]}, file)
@@ -99,6 +100,21 @@ class Inside:
         size = self.execute(self.tracers["node1"], "stat", "-c", "%s", "/tmp/dump").stdout
         self.verdict("manifests: tcpdump -w, which becomes another user's, until the timer", got.returncode == 0 and int(size or 0) > 1000,
                      f"{size} B {got.stderr}")
+
+    def restarted(self):
+        """The runtime of a node is started again, and the pod of the DaemonSet there goes on as it is."""
+        name = self.tracers["node1"]
+        words = ["run", "--pod", self.web[0].title, "--", "echo", "entered"]
+        made = lambda: os.stat(self.bed.socket("node1")).st_ctime_ns  # noqa: E731
+        before = made()
+        self.bed.run("restart", "node1.containerd")
+        # Not even the exec goes through until the kubelet has found the runtime again.
+        wait_until(lambda: self.execute(name, "true").returncode == 0, 60)
+        wait_until(lambda: self.run(*words).returncode == 0, 20)
+        got = self.run(*words)
+        starts = [status["restartCount"] for status in self.object("pod", name)["status"]["containerStatuses"]]
+        self.verdict("manifests: a runtime that is started again is found by the pod that was there before",
+                     got.stdout == "entered\n" and made() > before and starts == [0], f"{starts} {got.stdout}{got.stderr}")
 
     def dump(self, inside):
         """Where the tracer cannot end it, tcpdump goes on, and must not hold what we read from."""
@@ -166,7 +182,7 @@ class Inside:
         container["args"] = [values.get(word, word) for word in container["args"]] + ["-f", "/out/dump"]
         container["volumeMounts"].append({"name": "out", "mountPath": "/out"})
         runtime = next(volume for volume in spec["volumes"] if volume["name"] == "runtime")
-        runtime["hostPath"]["path"] = self.bed.socket(target.node)
+        runtime["hostPath"]["path"] = os.path.dirname(self.bed.socket(target.node))
         spec["volumes"].append({"name": "out", "hostPath": {"path": out}})
         self.job("job.yaml", NAMESPACE, job, folder, out)
         self.bed.kubectl("create", "namespace", "snoopy-operator")
