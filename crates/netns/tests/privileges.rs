@@ -180,7 +180,8 @@ struct Copy(PathBuf);
 impl Copy {
     fn of_this_test(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("podtrail-{}-{name}", std::process::id()));
-        std::fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+        // By another process: a child that another test starts meanwhile would have it open for writing, and nobody could execute it.
+        assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&path).status().unwrap().success());
         Self(path)
     }
 

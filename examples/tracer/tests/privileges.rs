@@ -136,7 +136,7 @@ impl Node {
         let path = format!(r#"[{{"type":"network","path":"/run/netns/{name}"}}]"#);
         let info = format!(r#"{{"pid":1,"runtimeSpec":{{"linux":{{"namespaces":{path}}}}}}}"#);
         fake.state().sandboxes = vec![sandbox("aa", "web", "u1", &info)];
-        fs::copy(env!("CARGO_BIN_EXE_tracer"), folder.path().join("tracer")).unwrap();
+        copy(env!("CARGO_BIN_EXE_tracer"), &folder.path().join("tracer"));
         // Everybody is let in, so that only capabilities differ.
         let socket = fake.socket();
         assert!(
@@ -168,7 +168,7 @@ impl Node {
     /// A copy of `cat` that gives whoever executes it something; `None`, said aloud, if it does not.
     fn program(&self, name: &str, prepare: impl FnOnce(&Path) -> bool) -> Option<String> {
         let path = self.folder.path().join(name);
-        fs::copy("/bin/cat", &path).unwrap();
+        copy("/bin/cat", &path);
         let is_prepared = prepare(&path);
         let said = Said::of(gullible().arg(&path).arg("/proc/self/status"));
         if !is_prepared || said.code != Some(0) || !said.capabilities("CapEff").contains(Capabilities::NET_RAW) {
@@ -197,6 +197,11 @@ fn nobody(held: &str, bounding: &str) -> Command {
 /// As nobody, with what entering needs, and without `no_new_privs`: that is for the program to set.
 fn gullible() -> Command {
     nobody("+sys_admin", "+sys_admin,+net_raw,+net_admin")
+}
+
+/// By another process: a child that another test starts meanwhile would have the file open for writing, and nobody could execute it.
+fn copy(program: &str, path: &Path) {
+    assert!(Command::new("cp").arg(program).arg(path).status().unwrap().success());
 }
 
 fn set_mode(path: &Path, mode: u32) -> bool {

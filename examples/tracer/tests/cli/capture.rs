@@ -94,7 +94,7 @@ fn recorded(from: impl Read) -> Recorded {
             }
             Contents::Packet { interface, data, .. } => recorded.packets.push((interface, data.to_owned())),
             Contents::Statistics { mut options, .. } => {
-                let dropped = options.find_map(|(code, value)| (code == 5).then_some(value));
+                let dropped = options.find_map(|(code, value)| (code == 7).then_some(value));
                 recorded.dropped.extend(dropped.map(|value| u64::from_le_bytes(value.try_into().unwrap())));
             }
             _ => {}
