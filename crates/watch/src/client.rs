@@ -49,15 +49,13 @@ pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<
 /// What is wrong with a kubeconfig, once: kube says what its causes say too, and its parser shows the lines of the file.
 fn broken(path: Option<&Path>, e: &KubeconfigError) -> Error {
     let variable = || std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
-    let named = match (path, e) {
-        // Named by the fault itself.
-        (_, KubeconfigError::ReadConfig(..)) => "the kubeconfig".to_owned(),
-        (Some(path), _) => format!("kubeconfig {}", path.display()),
-        (None, _) => format!("kubeconfig {}", variable().unwrap_or_else(|| "~/.kube/config".into()).display()),
+    let (path, fault) = match (e, path) {
+        (KubeconfigError::ReadConfig(cause, path), _) => (path.clone(), cause.to_string()),
+        (_, Some(path)) => (path.to_owned(), chain(e)),
+        (_, None) => (variable().unwrap_or_else(|| "~/.kube/config".into()).into(), chain(e)),
     };
-    let fault = chain(e);
     let fault = fault.lines().next().unwrap_or_default();
-    Error::new(ErrorKind::Configuration, format_args!("cannot use {named}: {fault}"))
+    Error::new(ErrorKind::Configuration, format_args!("cannot use kubeconfig {}: {fault}", path.display()))
 }
 
 /// There was no service account, and this is why there was no kubeconfig.

@@ -201,8 +201,8 @@ fn a_kubeconfig_that_cannot_be_used_is_named_and_its_fault_said_once() {
         (&path, &["--kubeconfig", &broken], format!("cannot use kubeconfig {broken}: ")),
         (&path, &["--context", "other"], format!("cannot use kubeconfig {path}: ")),
         (&none, &["--kubeconfig", &path, "--context", "other"], format!("cannot use kubeconfig {path}: ")),
-        (&none, &[], "cannot use the kubeconfig: failed to read".to_owned()),
-        (&path, &["--kubeconfig", &none], "cannot use the kubeconfig: failed to read".to_owned()),
+        (&none, &[], format!("cannot use kubeconfig {none}: No such file")),
+        (&path, &["--kubeconfig", &none], format!("cannot use kubeconfig {none}: No such file")),
     ] {
         let mut command = world.tracer([&["run"], flags, &["--pod", "default/web", "--", "true"]].concat());
         command.env_remove("KUBERNETES_SERVICE_HOST").env_remove("KUBERNETES_SERVICE_PORT");
