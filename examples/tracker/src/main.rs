@@ -43,7 +43,7 @@ const fn default_filter(command: &Command) -> &'static str {
     match command {
         // What goes wrong in a demonstration is shown by it.
         Command::Demo(_) => "off",
-        // kube logs each failed request as an error; the watch says the same as a warning, and what it does about it.
-        _ => "info,kube_client=off",
+        // These log each failed request as an error; the watch says the same as a warning, and what it does about it.
+        _ => "info,kube_client=off,rustls_platform_verifier=off",
     }
 }
