@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{self, SigSet, SigmaskHow};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
-use rustix::process::{Pid, getpgrp};
+use rustix::process::{Pid, Signal, getpgrp};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+
+use crate::tool::is_ignored;
 
 /// The terminal that controls this process.
 #[derive(Debug)]
@@ -28,9 +30,10 @@ impl Terminal {
     }
 
     /// Whether a tool that inherits the standard streams is to have it from its start. Where they lead to others, these may be in
-    /// our group, as shells have it, and at the terminal too, as pagers are: then a tool gets it when it asks.
+    /// our group, as shells have it, and at the terminal too, as pagers are: then a tool gets it when it asks. Unless it cannot, as
+    /// in a command substitution, since who ignores the signal is not stopped for it.
     pub(crate) fn is_for_the_tool() -> bool {
-        isatty(stdin()) && ![stdout(), stderr()].into_iter().any(leads_to_others)
+        isatty(stdin()) && (![stdout(), stderr()].into_iter().any(leads_to_others) || is_ignored(Signal::TTIN))
     }
 
     /// Hands it to the group of the tool, if this process has it. Whether it had.
@@ -51,7 +54,7 @@ impl Terminal {
         };
         // In the background now: without this the kernel would stop us for touching the terminal.
         let mut held = SigSet::empty();
-        held.add(Signal::SIGTTOU);
+        held.add(signal::Signal::SIGTTOU);
         let before = held.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let taken =
             tcsetpgrp(&self.file, self.ours).and_then(|()| tcsetattr(&self.file, OptionalActions::Drain, modes));

@@ -102,7 +102,7 @@ pub(crate) fn hang_up() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// Whether this process ignores it, as nohup(1) has it.
-fn is_ignored(signal: Signal) -> bool {
+pub(crate) fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();

@@ -178,6 +178,8 @@ fn a_receiver_is_told_that_a_tool_could_not_be_started() {
     assert_eq!(ask(&mut world.ours(&["--stream", &address], &["/etc/passwd"])).code, Some(126));
     let (about, bytes) = kept(&world);
     assert!(bytes.is_empty() && about["end"].to_string().contains("126"), "{about}");
+    let (host, port) = address.split_once(':').unwrap();
+    assert_eq!(ask(&mut world.ours(&["-d", host, "-p", port], &["/etc/passwd"])).code, Some(126));
 }
 
 #[test]

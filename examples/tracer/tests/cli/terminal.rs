@@ -314,6 +314,21 @@ fn a_tool_in_a_pipeline_has_the_terminal_once_it_asks() {
 }
 
 #[test]
+fn a_tool_in_a_command_substitution_has_the_terminal() {
+    let world = World::new();
+    let Some((mut terminal, _)) = bash(&world, "") else { return };
+    // Where nobody can be stopped: shells have the signals ignored that would say that a tool wants it.
+    let tool = line_of(
+        &world.ours(&[], &["sh", "-c", &format!("{FIRST}echo asks$((1+1)) > /dev/tty; read line; echo $line; exit 7")]),
+    );
+    terminal.types(&format!("stty -echo; got=$({tool}); echo code$((1+1))=$? got$((1+1))=$got; exit\n"));
+    terminal.shows("asks2");
+    terminal.types("line\n");
+    let shown = terminal.ends();
+    assert!(shown.contains("code2=7 got2=line"), "{shown}");
+}
+
+#[test]
 fn people_are_told_that_podtracers_form_prints_nothing_by_itself() {
     let world = World::new();
     let hint = "goes nowhere";
