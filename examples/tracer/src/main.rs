@@ -30,10 +30,7 @@ use podtrail_daemon::{Exit, Failure};
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    // Before anything else is opened. What a caller forgot to close is not for tools, least of all for a container's.
-    let closed = podtrail_netns::close_on_exec();
     podtrail_daemon::main(|cli: Cli| {
-        closed.map_err(Failure::unavailable)?;
         // Where a tool was to run, or what comes was to be kept, a broken pipe is whatever broke it.
         let prints = !matches!(cli.command, Command::Run(_) | Command::Receive(_));
         match dispatch(cli) {

@@ -151,7 +151,11 @@ impl Errand<'_> {
                 self.check_container(pod, &entrance).await?;
                 None
             }
-            kinds => Some((self.container(&entrance).await?, namespaces(kinds))),
+            kinds => {
+                // What a caller forgot to close, or means for a tool of the node, is not for a container's program.
+                podtrail_netns::close_on_exec().map_err(Failure::unavailable)?;
+                Some((self.container(&entrance).await?, namespaces(kinds)))
+            }
         };
         let mut output = self.output(pod, run, shared).await?;
         let place = Place {
