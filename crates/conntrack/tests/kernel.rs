@@ -116,6 +116,8 @@ fn the_table_says_how_full_it_is_and_what_the_kernel_counted() {
 #[test]
 fn messages_of_processes_are_refused_or_ignored_and_counted() {
     let Some(netns) = fresh() else { return };
+    // By default the kernel tells of the end of a connection if anybody listened, in whatever namespace, when it began.
+    netns.run(|| std::fs::write("/proc/sys/net/netfilter/nf_conntrack_events", "1")).unwrap().unwrap();
     // The kernel gives the first socket of a process the process's number as its port, if no other has it.
     let port = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
     let lie = |address: SocketAddrNetlink| {
