@@ -53,9 +53,7 @@ impl Pod {
             By::Uid(uid) => sandbox.uid == *uid,
         }
     }
-}
 
-impl Pod {
     /// Whether a sandbox that the runtime says wrongly could be this pod's: what is empty in it could be anything.
     fn may_be_of(&self, sandbox: &Sandbox) -> bool {
         let may_be = |said: &str, wanted: &str| said.is_empty() || said == wanted;

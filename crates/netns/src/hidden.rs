@@ -1,8 +1,9 @@
-use std::io;
+use std::io::{self, PipeReader};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, set_dumpable_behavior, test_kill_process};
 
@@ -14,6 +15,9 @@ use crate::{Error, ErrorKind, Result};
 /// executed. Whoever may trace either of them reads and writes all of it, and then has the capabilities of the other threads: any process
 /// of the same user with no fewer capabilities than the thread, such as root of a container whose processes it is among.
 pub(crate) struct Hidden;
+
+/// How long it is waited at most for what takes a moment.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many there are, and whether the process could be traced before the first.
 static HIDDEN: Mutex<(usize, bool)> = Mutex::new((0, false));
@@ -36,10 +40,15 @@ impl Hidden {
         Ok(Self)
     }
 
-    /// Waits for the end of a thread that was joined: it is said to have ended shortly before it leaves the memory.
-    pub(crate) fn until_it_ended(self, thread: Pid) {
-        // Only a debugger keeps it longer, and without the memory.
-        let up = Instant::now() + Duration::from_secs(1);
+    /// Waits until a thread that was joined and the program that it started have left the memory, of which both are said shortly before:
+    /// the program when nobody holds the other end of the pipe, the thread when there is none of its number.
+    pub(crate) fn until_they_left(self, thread: Pid, executed: &PipeReader) {
+        // Only a child that is never executed keeps the pipe longer, and only a debugger the thread, without the memory.
+        let up = Instant::now() + PATIENCE;
+        let timeout = Timespec::try_from(PATIENCE).ok();
+        while poll(&mut [PollFd::new(executed, PollFlags::empty())], timeout.as_ref()) == Err(Errno::INTR)
+            && Instant::now() < up
+        {}
         while test_kill_process(thread).is_ok() && Instant::now() < up {
             thread::yield_now();
         }

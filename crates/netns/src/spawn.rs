@@ -20,6 +20,9 @@ use crate::{Capabilities, Command, Error, ErrorKind, Namespaces, Netns, Result};
 impl Command<'_> {
     /// Starts it.
     ///
+    /// For the moment that this takes, unless the program is [privileged](Self::privileged), the process cannot be traced and leaves no
+    /// core (prctl(2), `PR_SET_DUMPABLE`); whoever changes that meanwhile is overruled.
+    ///
     /// # Errors
     ///
     /// If a namespace cannot be entered, capabilities cannot be given up, or the program cannot be started; and if
@@ -30,11 +33,16 @@ impl Command<'_> {
                         the node's files through a program that is among its processes and not among its files";
             return Err(Error::new(ErrorKind::Config, what.into(), None));
         }
-        let hidden = (self.kept.is_some() || self.joins(Namespaces::PID)).then(Hidden::now).transpose()?;
-        let (thread, child) = Netns::on_a_thread(|| (gettid(), self.spawn_here()))?;
-        if let Some(hidden) = hidden {
-            hidden.until_it_ended(thread);
+        if self.kept.is_none() && !self.joins(Namespaces::PID) {
+            return Netns::on_a_thread(|| self.spawn_here())?;
         }
+        let hidden = Hidden::now()?;
+        // The other end is closed when the program is executed, which is when it has left this memory.
+        let (executed, held) =
+            io::pipe().map_err(|e| Error::new(ErrorKind::Thread, "cannot start a program".into(), e))?;
+        let (thread, child) = Netns::on_a_thread(|| (gettid(), self.spawn_here()))?;
+        drop(held);
+        hidden.until_they_left(thread, &executed);
         child
     }
 
@@ -47,7 +55,7 @@ impl Command<'_> {
         if let Some(kept) = self.kept {
             kept.keep_only()?;
         }
-        // It returns when the program is executed.
+        // It returns just before the program is executed.
         self.command.spawn().map_err(|e| self.failed(e))
     }
 

@@ -218,8 +218,8 @@ fn an_interface_that_is_down_when_it_goes_away_ends_its_capture() {
     let reader = thread::spawn(move || capture.next(Duration::from_secs(60)).map(drop));
     // The kernel says nothing to who waits.
     thread::sleep(Duration::from_millis(100));
-    let deleted = Instant::now();
     ip(&pair.here, "link del gone0");
+    let deleted = Instant::now();
     assert_eq!(reader.join().unwrap().map_err(|e| e.kind()), Err(ErrorKind::Interface));
     assert!(deleted.elapsed() < PATIENCE, "{:?}", deleted.elapsed());
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use podtrail_netns::inspect::{Hop, Protocol, SocketState};
+use podtrail_netns::inspect::{Hop, Protocol, Route, SocketState};
 use podtrail_netns::{ErrorKind, Netns};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SendFlags, SocketType};
@@ -87,8 +87,10 @@ fn messages_of_others_do_not_keep_an_answer_away() {
         is_over.store(true, Ordering::Relaxed);
         answers
     });
+    // Those of IPv6 come when the kernel comes to it.
+    let count = |routes: &[Route]| routes.iter().filter(|route| route.destination.is_ipv4()).count();
     for answer in answers {
-        assert_eq!(answer.unwrap().len(), expected.len());
+        assert_eq!(count(&answer.unwrap()), count(&expected));
     }
 }
 

@@ -34,7 +34,8 @@
 //! - [`run`], [`OutboxConfig`], [`Observer`]: the outbox between the two.
 //! - [`Fanout`]: several writers as one.
 //! - `Spool`: a store of records, and of the saved state of whoever makes them, changed together; a source.
-//! - [`Spec`]: a sink as people write it, such as `file:/var/log/pods.ndjson,max-size=64MiB,keep=7`.
+//! - [`Spec`]: a sink as people write it, such as `file:/var/log/pods.ndjson,max-size=64MiB,keep=7`; [`size`] reads the sizes in it.
+//! - `OutboxMetrics`: what outboxes do, for Prometheus.
 //!
 //! # What it does not do
 //!

@@ -276,7 +276,7 @@ pub(crate) struct ReceiveArgs {
     /// Where to listen. There is no encryption: listen where only the senders reach it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:51001")]
     pub(crate) listen: std::net::SocketAddr,
-    /// How many streams there may be at once; one sender may have half of them
+    /// How many streams there may be at once; one address may have half of them, so raise it where senders share one
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     pub(crate) max_streams: u16,
     /// How many files the folder may hold; a stream of `run --stream` has two
@@ -325,7 +325,7 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
-    podtrail_writer::size(text).ok_or("not a size, such as 100MiB")
+    podtrail_writer::size(text).ok_or("not a size above 0, such as 100MiB")
 }
 
 #[cfg(test)]

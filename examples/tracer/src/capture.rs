@@ -84,10 +84,8 @@ pub(crate) fn capture(args: &CaptureArgs) -> Result<u8, Failure> {
                 () = hang_up => {}
             }
         };
-        let mut recorder = recorder(args)?;
-        // Who reads has its beginning, whether or not there are packets.
-        recorder.flush().map_err(Failure::unavailable)?;
-        follow(args, &node, sources, Arc::new(Record::new(recorder, args.count)), asked_to_end).await
+        let record = Arc::new(Record::new(recorder(args)?, args.count));
+        follow(args, &node, sources, record, asked_to_end).await
     });
     // A reader that waits for whoever reads the packets would hold up the end.
     runtime.shutdown_background();

@@ -34,15 +34,22 @@ fn main() -> ExitCode {
         // Where a tool was to run, or what comes was to be kept, a broken pipe is whatever broke it.
         let prints = !matches!(cli.command, Command::Run(_) | Command::Receive(_));
         match dispatch(cli) {
-            // A reader that has seen enough, such as `head`, is no failure; a container runtime that hangs up is one.
-            Err(failure) if prints && failure.is_closed_pipe() && !is_of_runtime(&failure) => Ok(Exit::Ok as u8),
+            // A reader that has seen enough, such as `head`, is no failure; a runtime or a server that hangs up is one.
+            Err(failure) if prints && failure.is_closed_pipe() && !is_of_others(&failure) => Ok(Exit::Ok as u8),
             ended => ended,
         }
     })
 }
 
-fn is_of_runtime(failure: &Failure) -> bool {
-    failure.error.chain().any(|e| e.is::<podtrail_cri::Error>())
+/// Whether it is a container runtime or an API server that hung up.
+fn is_of_others(failure: &Failure) -> bool {
+    failure.error.chain().any(|e| {
+        #[cfg(feature = "api")]
+        if e.is::<podtrail_watch::Error>() {
+            return true;
+        }
+        e.is::<podtrail_cri::Error>()
+    })
 }
 
 fn dispatch(cli: Cli) -> Result<u8, Failure> {

@@ -163,9 +163,12 @@ impl Errand<'_> {
             sandbox: entrance.sandbox.sandbox.id.clone(),
             netns: entrance.netns.inode(),
         };
-        self.audit.started(run, &place).await?;
-        let stdout = output.stdio().context("cannot hand over the tool's output")?;
-        match self.spawn(&entrance.netns, stdout, process, shared.map(|shared| (pod.title(), shared))) {
+        let ready = async {
+            self.audit.started(run, &place).await?;
+            let stdout = output.stdio().context("cannot hand over the tool's output")?;
+            self.spawn(&entrance.netns, stdout, process, shared.map(|shared| (pod.title(), shared)))
+        };
+        match ready.await {
             Ok(tool) => {
                 output.begin();
                 Ok(Started { tool, output })
@@ -285,6 +288,7 @@ impl Errand<'_> {
                 // It may have been hung up.
                 note(group.leave(terminal), "cannot take the terminal back");
             }
+            signals.forget();
             say_ended.send_replace(Some(Instant::now()));
             let is_done = is_copied || unless_ended(&mut signals, copying).await;
             (end, is_done)
@@ -306,6 +310,7 @@ impl Errand<'_> {
 /// Does what is left when the tool has ended, unless a signal asks this process to end. Whether it was done.
 async fn unless_ended<T>(signals: &mut Signals, work: impl Future<Output = T>) -> bool {
     tokio::select! {
+        biased;
         _ = work => true,
         _ = signals.asked_to_end() => false,
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpgrp, kill_process_group, waitid};
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
@@ -77,6 +78,11 @@ impl Signals {
                 return signal;
             }
         }
+    }
+
+    /// Forgets those that came until now: they were for the tool.
+    pub(crate) fn forget(&mut self) {
+        while Self::next(&mut self.passed).now_or_never().is_some() {}
     }
 
     /// The next signal to pass on.

@@ -11,7 +11,7 @@ pub struct ReceiverLimits {
     /// Streams at once, over all connections: further ones are told to come back. Each takes less than 16 MiB of memory while
     /// it sends the longest messages, and a file descriptor. Default 256.
     pub streams: usize,
-    /// Streams of one peer at once: further ones are told to come back. Default 128.
+    /// Streams of one peer at once: further ones are told to come back. Default 128. Those behind one NAT or proxy are one peer.
     pub peer_streams: usize,
     /// Files in the folder, of both contracts together; a run has two. A new one beyond is told to come back. Default 100,000.
     pub files: u64,
@@ -22,8 +22,8 @@ pub struct ReceiverLimits {
     /// How long a new connection may take to begin with HTTP/2, and a stream of our own contract to say of which run it is.
     /// Default 10 s.
     pub begin: Duration,
-    /// How long a connection may have no streams. One that is older is asked to go when it has none; what has not gone
-    /// [`begin`](Self::begin) later is cut. Default 5 min.
+    /// How long a connection may have no streams. One that is older takes no new ones, and is asked to go; one that has had none for
+    /// [`begin`](Self::begin) longer than this is cut. Default 5 min.
     pub unused: Duration,
     /// How often a quiet client is asked whether it is still there, and how long it may take to say so. Default 30 s.
     pub ping: Duration,

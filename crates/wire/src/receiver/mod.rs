@@ -59,7 +59,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// is waited for.
 ///
 /// # Caveats
-/// Nobody is authenticated: whoever reaches the receiver can use up what one peer may have. Give the folder a volume of its
+/// Nobody is authenticated: whoever reaches the receiver can use up what its addresses may have. Give the folder a volume of its
 /// own. One receiver at a time writes a run: another one on the same folder tells clients to come back.
 #[derive(Debug)]
 pub struct Receiver {

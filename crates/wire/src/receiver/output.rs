@@ -47,7 +47,9 @@ impl super::sessions::Session for Session {
         };
         if !batch.is_empty() || ending.is_some() {
             files = blocking(move || {
-                files.append(&batch)?;
+                if !batch.is_empty() {
+                    files.append(&batch)?;
+                }
                 if let Some(ending) = ending {
                     files.end(ending)?;
                 }

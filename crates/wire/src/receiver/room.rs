@@ -1,9 +1,10 @@
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Dir, Mode, OFlags, fstatvfs, openat};
+use rustix::io::Errno;
 
 use super::snoopy;
 
@@ -59,22 +60,19 @@ impl Room {
 
     fn count(&self) -> io::Result<u64> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let count = |folder: &dyn Fn() -> rustix::io::Result<Dir>| -> io::Result<u64> {
-            let mut files = 0;
-            for entry in folder()? {
-                let name = entry?.file_name().to_owned();
-                files += u64::from(![&b"."[..], b".."].contains(&name.to_bytes()));
-            }
-            Ok(files)
-        };
-        let own = count(&|| Dir::read_from(self.folder.as_fd()))?;
-        let snoopys = count(&|| {
-            let folder = openat(&self.folder, snoopy::FOLDER, flags, Mode::empty())?;
-            Dir::read_from(folder)
-        });
-        match snoopys {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(own),
-            snoopys => Ok(own.saturating_sub(1) + snoopys?),
+        let own = entries(Dir::read_from(&self.folder)?)?;
+        match openat(&self.folder, snoopy::FOLDER, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(own),
+            // The folder itself is no file.
+            folder => Ok(own.saturating_sub(1) + entries(Dir::read_from(folder?)?)?),
         }
     }
+}
+
+fn entries(folder: Dir) -> io::Result<u64> {
+    let mut entries = 0;
+    for entry in folder {
+        entries += u64::from(!matches!(entry?.file_name().to_bytes(), b"." | b".."));
+    }
+    Ok(entries)
 }

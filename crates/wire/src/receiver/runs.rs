@@ -29,7 +29,8 @@ pub(super) struct Turn {
     turn: Option<OwnedMutexGuard<()>>,
     runs: Arc<Runs>,
     stem: String,
-    run: Arc<Run>,
+    /// `None` while it is dropped.
+    run: Option<Arc<Run>>,
 }
 
 /// Tells a stream that a newer one of the same run is there.
@@ -64,8 +65,8 @@ impl Runs {
             let own = *newest.borrow();
             (Arc::clone(run), newest, own)
         };
-        let mut turn = Turn { turn: None, runs: Arc::clone(self), stem, run };
-        let lock = Arc::clone(&turn.run.turn).lock_owned();
+        let lock = Arc::clone(&run.turn).lock_owned();
+        let mut turn = Turn { turn: None, runs: Arc::clone(self), stem, run: Some(run) };
         let busy = |_elapsed| Status::unavailable("an older stream of the run is still being written");
         turn.turn = Some(timeout(TURN, lock).await.map_err(busy)?);
         Ok((turn, Replaced { newest, own }))
@@ -76,8 +77,9 @@ impl Drop for Turn {
     fn drop(&mut self) {
         drop(self.turn.take());
         let mut open = self.runs.open();
-        // This one and the table's: no other stream has the run, and none can get it meanwhile.
-        if Arc::strong_count(&self.run) == 2 {
+        drop(self.run.take());
+        // The table's only: no other stream has the run, and none can get it meanwhile.
+        if open.get(&self.stem).is_some_and(|run| Arc::strong_count(run) == 1) {
             open.remove(&self.stem);
         }
     }

@@ -154,7 +154,7 @@ fn the_timer_ends_all() {
     let said = running.ends();
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(rows(&said).iter().all(|row| row[1] == "timer"), "{}", said.err);
-    assert!(running.since.elapsed().as_secs() < 5);
+    assert!(running.since.elapsed().as_secs() < 20);
 }
 
 #[test]

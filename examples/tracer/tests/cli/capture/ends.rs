@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -54,12 +56,25 @@ fn a_reader_that_pauses_gets_the_rest_and_what_was_lost_is_counted() {
     out.read_exact(&mut bytes).unwrap();
     send(&world, SENT, 1000);
     thread::sleep(Duration::from_secs(1));
-    let reading = thread::spawn(move || {
-        out.read_to_end(&mut bytes).unwrap();
-        bytes
+    let taken = Arc::new(AtomicUsize::new(0));
+    let reading = thread::spawn({
+        let taken = Arc::clone(&taken);
+        move || {
+            let mut some = vec![0; 1 << 16];
+            while let count @ 1.. = out.read(&mut some).unwrap() {
+                bytes.extend_from_slice(&some[..count]);
+                taken.store(bytes.len(), Ordering::Relaxed);
+            }
+            bytes
+        }
     });
-    // What comes after the pause is there again.
-    thread::sleep(Duration::from_millis(500));
+    // What comes after the pause is there again, when there is room.
+    let mut before = 0;
+    eventually("all that was waiting", || {
+        thread::sleep(Duration::from_millis(500));
+        let now = taken.load(Ordering::Relaxed);
+        (now > 0 && std::mem::replace(&mut before, now) == now).then_some(())
+    });
     send(&world, 3, 50);
     thread::sleep(Duration::from_millis(500));
     running.signal(Signal::INT);
@@ -121,7 +136,6 @@ fn a_capture_without_packets_ends_by_signal_or_time_and_is_whole() {
         let mut running = start(&world, &[&["-c", "5"], args].concat());
         signal.iter().for_each(|signal| running.signal(*signal));
         assert_eq!(running.ends().all(), (Some(0), "", "0 packets captured, 0 dropped for want of room\n"));
-        assert!(running.since.elapsed() < Duration::from_secs(5));
         assert_eq!(count(&world), Some(0));
         fs::remove_file(world.path("out")).unwrap();
     }
@@ -145,9 +159,7 @@ fn packets_are_in_the_file_when_they_come_and_the_last_that_is_wanted_ends_it() 
     let mut running = start(&world, &["-c", "5"]);
     for (sent, all) in [(1, 1), (2, 3)] {
         send(&world, sent, 50);
-        let since = std::time::Instant::now();
         eventually("the packets in the file", || (count(&world) == Some(all)).then_some(()));
-        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
         assert_eq!(running.child().try_wait().unwrap(), None);
     }
     // No packet comes after these.
