@@ -22,9 +22,6 @@ const MOST: usize = 1 << 18;
 /// Datagrams of a dump have 32 KiB at most.
 const ROOM: usize = 1 << 16;
 
-/// `NETLINK_ROUTE`, which is protocol 0.
-pub(super) const ROUTE: Option<Protocol> = None;
-
 /// From linux/netlink.h.
 mod constant {
     pub(super) const REQUEST_DUMP: u16 = 0x301;
@@ -46,7 +43,13 @@ pub(super) struct Request<'a> {
     pub(super) body: &'a [u8],
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// One of rtnetlink.
+    pub(super) const fn route(what: &'static str, kind: u16, answer: u16, body: &'a [u8]) -> Self {
+        // NETLINK_ROUTE is protocol 0.
+        Self { what, protocol: None, kind, answer, body }
+    }
+
     /// All entries that `read` finds something in.
     pub(super) fn dump<T>(
         &self,
@@ -191,7 +194,7 @@ impl<'a, T> Dump<'a, T> {
 mod tests {
     use super::*;
 
-    const REQUEST: Request<'_> = Request { what: "things", protocol: ROUTE, kind: 18, answer: 16, body: &[] };
+    const REQUEST: Request<'_> = Request::route("things", 18, 16, &[]);
 
     fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
         let mut message = Request { kind, body: payload, ..REQUEST }.message(sequence);

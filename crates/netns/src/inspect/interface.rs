@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use netlink_packet_core::DecodeError;
 
-use super::dump::{ROUTE, Request};
+use super::dump::Request;
 use super::message::{AF_INET, AF_INET6, address, attributes, name, text, u8_at, u32_at, u64_at};
 use crate::{Netns, Result};
 
@@ -136,21 +136,11 @@ pub struct Address {
     pub broadcast: Option<IpAddr>,
 }
 
-pub(super) const LINKS: Request<'_> = Request {
-    what: "interfaces",
-    protocol: ROUTE,
-    kind: constant::GET_LINK,
-    answer: constant::NEW_LINK,
-    body: &[0; constant::LINK_HEADER],
-};
+pub(super) const LINKS: Request<'_> =
+    Request::route("interfaces", constant::GET_LINK, constant::NEW_LINK, &[0; constant::LINK_HEADER]);
 
-pub(super) const ADDRESSES: Request<'_> = Request {
-    what: "addresses",
-    protocol: ROUTE,
-    kind: constant::GET_ADDRESS,
-    answer: constant::NEW_ADDRESS,
-    body: &[0; constant::ADDRESS_HEADER],
-};
+pub(super) const ADDRESSES: Request<'_> =
+    Request::route("addresses", constant::GET_ADDRESS, constant::NEW_ADDRESS, &[0; constant::ADDRESS_HEADER]);
 
 impl Netns {
     /// The network interfaces, in no order.

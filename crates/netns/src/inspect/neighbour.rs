@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use netlink_packet_core::DecodeError;
 
 use super::HardwareAddress;
-use super::dump::{ROUTE, Request};
+use super::dump::Request;
 use super::message::{AF_INET, AF_INET6, address, attributes, name, u8_at, u16_at, u32_at};
 use crate::{Netns, Result};
 
@@ -45,13 +45,8 @@ pub struct Neighbour {
     pub is_router: bool,
 }
 
-pub(super) const NEIGHBOURS: Request<'_> = Request {
-    what: "neighbours",
-    protocol: ROUTE,
-    kind: constant::GET_NEIGHBOUR,
-    answer: constant::NEW_NEIGHBOUR,
-    body: &[0; constant::HEADER],
-};
+pub(super) const NEIGHBOURS: Request<'_> =
+    Request::route("neighbours", constant::GET_NEIGHBOUR, constant::NEW_NEIGHBOUR, &[0; constant::HEADER]);
 
 impl Netns {
     /// The neighbours of both families, in no order.

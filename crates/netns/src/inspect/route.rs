@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::DecodeError;
 
-use super::dump::{ROUTE, Request};
+use super::dump::Request;
 use super::interface::SCOPES;
 use super::message::{AF_INET, AF_INET6, address, attributes, name, u8_at, u16_at, u32_at};
 use crate::{Netns, Result};
@@ -115,7 +115,7 @@ impl Netns {
 }
 
 pub(super) const fn request(body: &[u8]) -> Request<'_> {
-    Request { what: "routes", protocol: ROUTE, kind: constant::GET_ROUTE, answer: constant::NEW_ROUTE, body }
+    Request::route("routes", constant::GET_ROUTE, constant::NEW_ROUTE, body)
 }
 
 pub(super) fn route(message: &[u8]) -> Result<Option<Route>, DecodeError> {
