@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, getpgrp};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
-use crate::tool::is_ignored;
+use crate::tool::Ignored;
 
 /// The terminal that controls this process.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Terminal {
     /// our group, as shells have it, and at the terminal too, as pagers are: then a tool gets it when it asks. Unless it cannot, as
     /// in a command substitution, since who ignores the signal is not stopped for it.
     pub(crate) fn is_for_the_tool() -> bool {
-        isatty(stdin()) && (![stdout(), stderr()].into_iter().any(leads_to_others) || is_ignored(Signal::TTIN))
+        isatty(stdin()) && (![stdout(), stderr()].into_iter().any(leads_to_others) || Ignored::now().has(Signal::TTIN))
     }
 
     /// Hands it to the group of the tool, if this process has it. Whether it had.

@@ -64,9 +64,10 @@ impl Signals {
             (Signal::WINCH, SignalKind::window_change()),
         ];
         // What was ignored from the start stays so, for the tool too.
-        let passed = passed.into_iter().filter(|(name, _)| !is_ignored(*name));
+        let ignored = Ignored::now();
+        let passed = passed.into_iter().filter(|(name, _)| !ignored.has(*name));
         let passed = passed.map(|(name, kind)| Ok((name, signal(kind)?))).collect::<io::Result<_>>()?;
-        let too_long = (!is_ignored(Signal::XFSZ)).then(|| signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));
+        let too_long = (!ignored.has(Signal::XFSZ)).then(|| signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));
         Ok(Self { passed, children: signal(SignalKind::child())?, _too_long: too_long.transpose()? })
     }
 
@@ -98,7 +99,7 @@ impl Signals {
 
 /// When this process is hung up on, for what has no tool.
 pub(crate) fn hang_up() -> io::Result<impl Future<Output = ()>> {
-    let listener = if is_ignored(Signal::HUP) { None } else { Some(signal(SignalKind::hangup())?) };
+    let listener = if Ignored::now().has(Signal::HUP) { None } else { Some(signal(SignalKind::hangup())?) };
     Ok(async move {
         match listener {
             Some(mut listener) => drop(listener.recv().await),
@@ -107,12 +108,20 @@ pub(crate) fn hang_up() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Whether this process ignores it, as nohup(1) has it.
-pub(crate) fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (signal.as_raw() - 1) & 1 == 1
+/// The signals that this process ignores, as nohup(1) has it: a bit for each, from 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ignored(u64);
+
+impl Ignored {
+    pub(crate) fn now() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        Self(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default())
+    }
+
+    pub(crate) const fn has(self, signal: Signal) -> bool {
+        self.0 >> (signal.as_raw() - 1) & 1 == 1
+    }
 }
 
 /// The group of a tool's processes: the tool leads it, and its number is the tool's.
