@@ -139,7 +139,7 @@ enum What<'a> {
         failures: Vec<String>,
     },
     Refused {
-        reason: String,
+        reason: &'a str,
     },
 }
 
@@ -183,11 +183,10 @@ impl Audit {
 
     /// That this cannot be written does not change what is refused: it is said beside.
     pub(crate) async fn refused(&self, run: &Run, failure: &Failure) {
-        let what = What::Refused { reason: format!("{:#}", failure.error) };
-        let refused = format!("{:#}", failure.error);
-        if let Err(failure) = self.write("tool-run-refused", run, what).await
+        let reason = format!("{:#}", failure.error);
+        if let Err(failure) = self.write("tool-run-refused", run, What::Refused { reason: &reason }).await
             // Where it is why the run was refused, it is said already.
-            && format!("{:#}", failure.error) != refused
+            && format!("{:#}", failure.error) != reason
         {
             print_error(failure.error.as_ref());
         }
