@@ -1,5 +1,6 @@
 //! Asking the API server: requests, bounded answers.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -48,7 +49,6 @@ pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<
 
 /// What is wrong with a kubeconfig, once: kube says what its causes say too, and its parser shows the lines of the file.
 fn broken(path: Option<&Path>, e: &KubeconfigError) -> Error {
-    let variable = || std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
     let (path, fault) = match (e, path) {
         (KubeconfigError::ReadConfig(cause, path), _) => (path.clone(), cause.to_string()),
         (_, Some(path)) => (path.to_owned(), chain(e)),
@@ -58,14 +58,16 @@ fn broken(path: Option<&Path>, e: &KubeconfigError) -> Error {
     Error::new(ErrorKind::Configuration, format_args!("cannot use kubeconfig {}: {fault}", path.display()))
 }
 
+/// The kubeconfig that the environment names.
+fn variable() -> Option<OsString> {
+    std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty())
+}
+
 /// There was no service account, and this is why there was no kubeconfig.
 fn unconfigured(e: &InferConfigError) -> Error {
     let cause = std::error::Error::source(e).and_then(|cause| cause.downcast_ref());
     match cause {
-        Some(KubeconfigError::ReadConfig(e, path))
-            if e.kind() == io::ErrorKind::NotFound
-                && std::env::var_os("KUBECONFIG").is_none_or(|paths| paths.is_empty()) =>
-        {
+        Some(KubeconfigError::ReadConfig(e, path)) if e.kind() == io::ErrorKind::NotFound && variable().is_none() => {
             let what =
                 format_args!("no cluster is configured: there is neither a service account nor {}", path.display());
             Error::new(ErrorKind::Configuration, what)
